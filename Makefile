@@ -1,0 +1,89 @@
+# Every target sets up what it needs by itself: a virtual environment, the hash-pinned lock, and where it may
+# (root, apt-get) the Debian packages that some tests use. Nothing is done again while nothing changed.
+#
+#   make demo    the incident happens and is recovered          make test    lint, and the tests with coverage
+#   make lint    ruff, mypy, import-linter                      make bench   the speed goals, beside other tools
+#   make lock    renew the lock files from pyproject.toml       make clean   remove what these made
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench lock clean debian
+
+VENV  := .venv
+PY    := $(VENV)/bin/python
+READY := $(VENV)/.ready
+PEERS := build/peers-venv
+PIP   := -m pip --disable-pip-version-check install --quiet --require-hashes
+
+help:
+	@sed -n 's/^#   *make/make/p' Makefile
+
+demo: $(READY)
+	@$(VENV)/bin/dr demo $(ARGS)
+
+test: lint debian
+	$(PY) -m coverage erase
+	$(PY) -m pytest --cov --cov-report= $(ARGS)
+	$(PY) -m coverage report --skip-covered --sort=cover | tail -n 40
+	@echo "core and audit: every branch"
+	$(PY) -m coverage report --include='dr/core/*,dr/audit/*' --fail-under=100
+
+lint: $(READY)
+	$(PY) -m ruff format --check --quiet
+	$(PY) -m ruff check --quiet
+	$(PY) -m mypy --no-error-summary
+	@$(VENV)/bin/lint-imports --no-logo >build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
+
+bench: $(READY) $(PEERS)/.ready
+	$(PY) -m benchmarks $(ARGS)
+
+# The first Python that runs and is new enough: a name on PATH proves nothing (version managers leave shims).
+$(VENV)/bin/python:
+	@set -eu; \
+	for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    $(call apt,python3-venv) || { \
+	      echo "$$python cannot make a virtual environment: install its venv package (Debian: apt-get install python3-venv)" >&2; \
+	      exit 1; }; \
+	  fi; \
+	  echo "making $(VENV) with $$("$$python" --version)"; \
+	  exec "$$python" -m venv $(VENV); \
+	done; \
+	echo "dr needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1
+
+# The lock pins every file by hash; dr itself is linked, not copied, so an edit is live at once.
+$(READY): requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing what requirements.lock pins into $(VENV)"
+	@$(PY) $(PIP) -r requirements.lock
+	@$(PY) -m pip --disable-pip-version-check install --quiet --no-index --no-deps --no-build-isolation --editable .
+	@mkdir -p build && touch $@
+
+$(PEERS)/.ready: benchmarks/peers.lock | $(READY)
+	@echo "installing the peers of the benchmarks into $(PEERS)"
+	@$(PY) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python $(PIP) -r benchmarks/peers.lock
+	@touch $@
+
+# apt: install $(1) if we may; false otherwise
+apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing the Debian package $(1)" && \
+  { DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends $(1) || \
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends $(1); }; } \
+  </dev/null >/dev/null 2>&1; }
+
+debian:
+	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || $(call apt,pgbouncer) || \
+	  echo "pgbouncer is not installed and cannot be from here (that takes root and apt-get): its tests are skipped"
+
+# Resolved for every platform and Python at once, with the hashes of the index's files and no word of which index it was.
+lock: | $(VENV)/bin/python
+	@[ -x build/lock-venv/bin/uv ] || { $(PY) -m venv build/lock-venv && \
+	  build/lock-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
+	@set -eu; compile() { build/lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' "$$@"; }; \
+	compile --extra demo --extra dev --output-file requirements.lock pyproject.toml; \
+	compile --output-file benchmarks/peers.lock benchmarks/peers.in
+
+clean:
+	rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find dr tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
