@@ -4,15 +4,10 @@ A skip says "this machine lacks a part". That is fair on a laptop and a lie on t
 there a missing PgBouncer would silently take its tests away. An expected failure (xfail) is no skip and stays.
 """
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Generator
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 REQUIRE_ALL = os.environ.get("DR_REQUIRE_ALL", "") not in {"", "0"}
 

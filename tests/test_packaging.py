@@ -1,7 +1,5 @@
 """What the project claims about itself before a line of it runs: its lock, its licence, its command, its guards."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat

@@ -1,0 +1,46 @@
+"""Run the benchmarks: `make bench`, or some of them: `make bench ARGS="start check"`.
+
+Prints a line per result as it comes, all of them as a table at the end, and writes build/benchmarks.json. The exit
+status is 1 when a goal is missed.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks import check, resume, start, steps, verify
+from benchmarks.goals import Row, table, write_json
+from benchmarks.measure import Place, fresh
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS: dict[str, Callable[[Place], Iterator[Row]]] = {
+    "start": start.measure,
+    "steps": steps.measure,
+    "resume": resume.measure,
+    "verify": verify.measure,
+    "check": check.measure,
+}
+
+
+def main(chosen: list[str]) -> int:
+    unknown = sorted(set(chosen) - set(BENCHMARKS))
+    if unknown:
+        print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    binaries = Path(sys.executable).parent
+    rows: list[Row] = []
+    for name in chosen or BENCHMARKS:
+        work = fresh(ROOT / "build" / "bench" / name)
+        place = Place(Path(sys.executable), binaries / "dr", ROOT / "build" / "peers-venv" / "bin", work)
+        for row in BENCHMARKS[name](place):
+            print(row.line(), flush=True)
+            rows.append(row)
+        shutil.rmtree(work)
+    write_json(rows, ROOT / "build" / "benchmarks.json")
+    print(f"\n{table(rows)}")
+    return any(row.verdict == "FAIL" for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
