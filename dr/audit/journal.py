@@ -1,0 +1,388 @@
+"""The journal of a run in a local directory, and the book of all runs.
+
+    <directory>/runs/<run>/plan.json          the plan, created once
+                           journal.jsonl      the entries, appended and synced
+                           checkpoints.jsonl  size and head at each pause and at the end
+                           torn-<seq>         what a crash left unfinished, kept when the run was resumed
+
+One writer holds a lock on the journal file; the kernel releases it when the process ends, however it ends.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from dr.audit import chain
+from dr.core.events import Entry, Event, decode_entry, encode_entry
+from dr.errors import JournalBroken, JournalHeld, JournalUnwritable, NoSuchRun
+
+BLOCK = 1 << 18
+JOURNAL = "journal.jsonl"
+PLAN = "plan.json"
+CHECKPOINTS = "checkpoints.jsonl"
+HOLDER = "holder"
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """An event on its way into the journal."""
+
+    at: str
+    actor: str
+    event: Event
+
+
+class Torn(msgspec.Struct, frozen=True):
+    """An unfinished last line, as a crash in the middle of a write leaves it. It never had an effect (safety rule 1)."""
+
+    seq: int
+    bytes: int
+    sha256: str
+
+
+class Journal(Protocol):
+    """Where the entries of one run go. The writer's side; there is only one writer (safety rule 7)."""
+
+    run: str
+
+    def append(self, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
+        """Store the events as the next entries, in one write. When this returns they are on stable storage.
+
+        Raises:
+            JournalUnwritable: they may or may not be stored; this journal takes no more (safety rule 8).
+        """
+        ...
+
+    def checkpoint(self, at: str, actor: str) -> None:
+        """Write down size and head as they are now."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LocalJournal:
+    """The `Journal` of a run in its directory."""
+
+    def __init__(self, directory: Path, file: int, head: chain.Head, offset: int) -> None:
+        self.run = directory.name
+        self._directory = directory
+        self._file = file
+        self._head = head
+        self._offset = offset
+        self._usable = True
+
+    def append(self, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
+        self._check_usable()
+        head, entries, lines = self._head, [], []
+        for draft in drafts:
+            entry = Entry(
+                prev=head.hash, seq=head.size, run=self.run, at=draft.at, actor=draft.actor, event=draft.event
+            )
+            line = encode_entry(entry)
+            head = chain.link(head, line)
+            entries.append(entry)
+            lines.append(line)
+        self._write(b"\n".join(lines) + b"\n")
+        self._head = head
+        return tuple(entries)
+
+    def checkpoint(self, at: str, actor: str) -> None:
+        mark = chain.Checkpoint(run=self.run, size=self._head.size, head=self._head.hash, at=at, actor=actor)
+        try:
+            file = os.open(self._directory / CHECKPOINTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+            try:
+                _write_all(file, msgspec.json.encode(mark) + b"\n")
+                os.fsync(file)
+            finally:
+                os.close(file)
+            _sync_directory(self._directory)
+        except OSError as error:
+            raise _unwritable(self.run, self._directory / CHECKPOINTS, error) from error
+
+    def close(self) -> None:
+        self._usable = False
+        os.close(self._file)
+
+    def _check_usable(self) -> None:
+        if not self._usable:
+            raise JournalUnwritable(
+                f"the journal of {self.run} takes no more entries after a write that failed",
+                stands="nothing further was touched",
+                hint=f"dr resume {self.run}",
+            )
+
+    def _write(self, data: bytes) -> None:
+        """Append and sync, or stop for good: whether a failed write is on the disk is only known by reading it again."""
+        try:
+            if os.fstat(self._file).st_size != self._offset:
+                self._usable = False
+                raise JournalHeld(
+                    f"another process has written to the journal of {self.run}",
+                    stands="this process has stopped and touches nothing further",
+                    hint=f"dr audit verify {self.run}",
+                )
+            _write_all(self._file, data)
+            os.fdatasync(self._file)
+        except OSError as error:
+            self._usable = False
+            raise _unwritable(self.run, self._directory / JOURNAL, error) from error
+        self._offset += len(data)
+
+
+class StoredRun(msgspec.Struct, frozen=True):
+    """A run as it stands on the disk: the reader's side. Fetches bytes; `dr.audit.chain` judges them."""
+
+    directory: Path
+
+    @property
+    def run(self) -> str:
+        return self.directory.name
+
+    def plan(self) -> bytes:
+        """The stored plan, as bytes."""
+        return self._read(PLAN)
+
+    def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
+        """The checkpoints; none when there is no file yet. An unfinished last line is left out."""
+        path = self.directory / CHECKPOINTS
+        if not path.exists():
+            return ()
+        lines = self._read(CHECKPOINTS).split(b"\n")[:-1]
+        try:
+            return tuple(msgspec.json.decode(line, type=chain.Checkpoint) for line in lines)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _broken(self.run, f"{CHECKPOINTS} cannot be read: {error}") from error
+
+    def verify(self) -> tuple[chain.Head, Torn | None]:
+        """Verify the chain and the checkpoints; the head, and an unfinished last line if there is one.
+
+        Raises:
+            JournalBroken: the entry is named.
+        """
+        tail: list[bytes] = []
+        try:
+            head = chain.check(chain.split(self._blocks(), tail), checkpoints=self._own_checkpoints())
+        except chain.Broken as broken:
+            raise _broken(self.run, str(broken)) from broken
+        return head, _torn(head, tail)
+
+    def entries(self) -> Iterator[Entry]:
+        """The entries, decoded one after the other. The chain is not verified here.
+
+        Raises:
+            JournalBroken: a line is not an entry, or one of another run.
+        """
+        for number, line in enumerate(chain.split(self._blocks(), [])):
+            try:
+                entry = decode_entry(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise _broken(self.run, f"entry {number}: it cannot be read ({error})") from error
+            if entry.run != self.run:
+                raise _broken(self.run, f"entry {number}: it belongs to the run {entry.run}")
+            yield entry
+
+    def raw(self) -> Iterator[bytes]:
+        """The raw lines."""
+        return chain.split(self._blocks(), [])
+
+    def holder(self) -> str:
+        """Who wrote to the journal last, for messages: `pid 123 on host`."""
+        try:
+            return (self.directory / HOLDER).read_text(encoding="utf-8").strip()
+        except OSError:
+            return "an unknown process"
+
+    def is_held(self) -> bool:
+        """Whether a live process holds the journal."""
+        try:
+            file = os.open(self.directory / JOURNAL, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)
+        return False
+
+    def resume(self, who: str) -> tuple[LocalJournal, Torn | None]:
+        """Take the lock, verify, set an unfinished last line aside, and open the journal for appending.
+
+        Args:
+            who: this process, for the message another one gets (`pid 123 on host`).
+
+        Raises:
+            JournalHeld: another process has it.
+            JournalBroken: it does not verify; nothing was changed.
+            JournalUnwritable: the unfinished line could not be set aside.
+        """
+        try:
+            file = os.open(self.directory / JOURNAL, os.O_RDWR | os.O_APPEND)
+        except OSError as error:
+            raise _unwritable(self.run, self.directory / JOURNAL, error) from error
+        try:
+            _lock(file, self)
+            head, torn = self.verify()
+            offset = os.fstat(file).st_size
+            if torn is not None:
+                offset -= torn.bytes
+                _set_aside(self, file, torn, offset)
+            _write_holder(self.directory, who)
+        except BaseException:
+            os.close(file)
+            raise
+        return LocalJournal(self.directory, file, head, offset), torn
+
+    def _blocks(self) -> Iterator[bytes]:
+        try:
+            with (self.directory / JOURNAL).open("rb", buffering=0) as file:
+                while block := file.read(BLOCK):
+                    yield block
+        except OSError as error:
+            raise _broken(self.run, f"{JOURNAL} cannot be read: {error.strerror}") from error
+
+    def _own_checkpoints(self) -> tuple[chain.Checkpoint, ...]:
+        found = self.checkpoints()
+        for item in found:
+            if item.run != self.run:
+                raise _broken(self.run, f"{CHECKPOINTS} holds a checkpoint of the run {item.run}")
+        return found
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.directory / name).read_bytes()
+        except OSError as error:
+            raise _broken(self.run, f"{name} cannot be read: {error.strerror}") from error
+
+
+class LocalBook:
+    """All runs of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._runs = directory / "runs"
+
+    def create(self, run: str, plan: bytes, who: str) -> LocalJournal:
+        """A new, empty journal, locked; the plan beside it. Everything is on stable storage when this returns.
+
+        Raises:
+            JournalUnwritable: there is no room or no permission, or the name is taken.
+        """
+        place = self._runs / run
+        try:
+            self._runs.mkdir(parents=True, exist_ok=True)
+            place.mkdir()
+            _create(place / PLAN, plan)
+            file = os.open(place / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
+            _lock(file, StoredRun(place))
+            os.fsync(file)
+            _write_holder(place, who)
+            for directory in (place, self._runs, self.directory):
+                _sync_directory(directory)
+        except OSError as error:
+            raise _unwritable(run, place, error) from error
+        return LocalJournal(place, file, chain.EMPTY, 0)
+
+    def runs(self) -> tuple[StoredRun, ...]:
+        """All runs, oldest first (the names sort by time)."""
+        if not self._runs.is_dir():
+            return ()
+        return tuple(StoredRun(place) for place in sorted(self._runs.iterdir()) if (place / JOURNAL).exists())
+
+    def find(self, name: str) -> StoredRun:
+        """The run of that name, or of the only name that begins with it; `latest` is the newest.
+
+        Raises:
+            NoSuchRun: none or several fit.
+        """
+        exact = self._runs / name
+        if name and Path(name).name == name and (exact / JOURNAL).exists():
+            return StoredRun(exact)
+        runs = self.runs()
+        fits = runs[-1:] if name == "latest" else tuple(item for item in runs if name and item.run.startswith(name))
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            names = ", ".join(item.run for item in fits[:5])
+            raise NoSuchRun(f"{name!r} fits {len(fits)} runs: {names}", hint="give more of the name")
+        raise NoSuchRun(f"there is no run {name!r} in {self.directory}", hint="dr runs")
+
+
+def _lock(file: int, stored: StoredRun) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JournalHeld(
+            f"the run {stored.run} is held by {stored.holder()}",
+            stands="nothing was touched",
+            hint="wait until that process has ended, or look at it with `dr show " + stored.run + "`",
+        ) from None
+
+
+def _set_aside(stored: StoredRun, file: int, torn: Torn, offset: int) -> None:
+    """Keep the unfinished bytes in a file of their own, then cut them off the journal."""
+    try:
+        content = os.pread(file, torn.bytes, offset)
+        aside = stored.directory / f"torn-{torn.seq}"
+        if not aside.exists():
+            _create(aside, content)
+        os.ftruncate(file, offset)
+        os.fsync(file)
+        _sync_directory(stored.directory)
+    except OSError as error:
+        raise _unwritable(stored.run, stored.directory / JOURNAL, error) from error
+
+
+def _torn(head: chain.Head, tail: list[bytes]) -> Torn | None:
+    return Torn(head.size, len(tail[0]), sha256(tail[0]).hexdigest()) if tail else None
+
+
+def _create(path: Path, content: bytes) -> None:
+    """Create a file that must not exist, and sync it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    try:
+        _write_all(file, content)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    """Write everything: a full disk may take a part, and then refuses the rest with the errno that says why."""
+    written = os.write(file, data)
+    while written < len(data):
+        written += os.write(file, data[written:])
+
+
+def _write_holder(directory: Path, who: str) -> None:
+    """Only for messages; the lock is what counts."""
+    (directory / HOLDER).write_text(who + "\n", encoding="utf-8")
+
+
+def _sync_directory(directory: Path) -> None:
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _unwritable(run: str, path: Path, error: OSError) -> JournalUnwritable:
+    return JournalUnwritable(
+        f"the journal cannot be written: {path}: {error.strerror}",
+        stands="stopped before the next effect; what is recorded so far is safe",
+        hint=f"make room or mend the permissions, then: dr resume {run}",
+    )
+
+
+def _broken(run: str, what: str) -> JournalBroken:
+    return JournalBroken(
+        f"the journal of {run} does not verify: {what}",
+        stands="nothing was touched",
+        hint=f"dr audit show {run}",
+    )

@@ -1,0 +1,320 @@
+"""From a document to a plan: validate the runbook, put in the parameters, bind it to an environment.
+
+Everything that is wrong is collected and named with file:line:column; a plan is only made of a runbook without errors.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from dr.core.duration import Duration, decode_hook, encode_hook, parse_duration
+from dr.core.plan import STEADY_STATE, Plan, PlannedStep
+from dr.core.runbook import Mode, Parameter, ParameterValue, Runbook, Stage, StepSpec
+from dr.core.step import Step, target_fields
+from dr.environment import Environment
+from dr.errors import UsageError
+from dr.findings import Finding, Path, did_you_mean, explain, wrong
+from dr.load import Document
+from dr.steps import CATALOGUE
+from dr.steps.health_verify import HealthVerify
+
+MARGIN = 10.0
+"""Seconds a look may take beyond what it takes by design."""
+
+_REFERENCE = re.compile(r"\$(\$)?\{([^}]*)\}")
+_SAMPLES: dict[str, ParameterValue] = {
+    "string": "sample", "integer": 1, "number": 1.0, "boolean": True, "duration": "1s",
+}  # fmt: skip
+
+
+def bind(
+    document: Document,
+    environment: Environment | None,
+    given: Mapping[str, str],
+    mode: Mode = "graceful",
+    *,
+    samples: bool = False,
+) -> Plan:
+    """The plan of a runbook.
+
+    Args:
+        environment: None checks the runbook alone, without its targets.
+        given: parameters by name, as text from the command line.
+        samples: parameters that were not given take a sample of their type, for a check.
+
+    Raises:
+        RunbookWrong: with every error of the runbook.
+        UsageError: a parameter that was given is unknown, missing or of the wrong type.
+    """
+    return _Binding(document, environment, mode).plan(given, samples=samples)
+
+
+class _Binding:
+    """The work of `bind`: gathers findings on the way."""
+
+    def __init__(self, document: Document, environment: Environment | None, mode: Mode) -> None:
+        self._document = document
+        self._environment = environment
+        self._mode: Mode = mode
+        self._findings: list[Finding] = []
+        self._values: dict[str, ParameterValue] = {}
+        self._used: set[str] = set()
+        self._ids: set[str] = {STEADY_STATE}
+
+    def plan(self, given: Mapping[str, str], *, samples: bool) -> Plan:
+        runbook = self._convert(self._document.value, Runbook, ())
+        self._refuse_if_wrong()
+        assert runbook is not None
+        self._check_parameters(runbook.parameters)
+        self._refuse_if_wrong()
+        self._values = _parameters(runbook, given, samples=samples)
+        stages = tuple(self._stage(raw, ("steps", at)) for at, raw in enumerate(runbook.steps))
+        steady_state = self._steady_state(runbook.steady_state) if runbook.steady_state is not None else None
+        self._refuse_if_wrong()
+        targets = self._environment.targets if self._environment else {}
+        return Plan(
+            runbook=runbook.name,
+            title=runbook.title,
+            description=runbook.description,
+            owner=runbook.owner,
+            objectives=runbook.objectives,
+            environment=self._environment.name if self._environment else "",
+            mode=self._mode,
+            parameters=self._values,
+            stages=stages,
+            steady_state=steady_state,
+            targets={name: msgspec.to_builtins(targets[name]) for name in sorted(self._used) if name in targets},
+        )
+
+    def _refuse_if_wrong(self) -> None:
+        if self._findings:
+            document = self._document
+            placed = [(document.place(item.path, of_key=item.of_key), item.what) for item in self._findings]
+            placed.sort(key=lambda item: (item[0].line, item[0].column))
+            raise wrong(document.name, placed)
+
+    def _convert(self, value: object, kind: Any, path: Path) -> Any:
+        """`value` as a `kind`, or None and the findings that say why not."""
+        try:
+            return msgspec.convert(value, kind, dec_hook=decode_hook)
+        except msgspec.ValidationError:
+            self._findings += explain(value, kind, path)
+            return None
+
+    def _check_parameters(self, parameters: Mapping[str, Parameter]) -> None:
+        for name, parameter in parameters.items():
+            for field in ("default", "choices"):
+                values = parameter.choices if field == "choices" else (parameter.default,)
+                for value in values:
+                    if value is not None and not _fits(parameter, value):
+                        path = ("parameters", name, field)
+                        self._findings.append(Finding(path, f"{value!r} is not a value of type {parameter.type}"))
+
+    def _stage(self, raw: dict[str, object], path: Path) -> tuple[PlannedStep, ...]:
+        if "parallel" not in raw:
+            return tuple(step for step in (self._step(raw, path),) if step)
+        stage = msgspec.convert(raw, Stage, dec_hook=decode_hook) if not explain(raw, Stage, path) else None
+        if stage is None:
+            self._findings += explain(raw, Stage, path)
+            return ()
+        steps = raw["parallel"]
+        assert isinstance(steps, list)
+        bound = (self._step(item, (*path, "parallel", at)) for at, item in enumerate(steps))
+        return tuple(step for step in bound if step)
+
+    def _step(self, raw: dict[str, object], path: Path) -> PlannedStep | None:
+        filled: Any = {
+            key: value if key in ("id", "kind") else self._fill(value, (*path, key)) for key, value in raw.items()
+        }
+        spec: StepSpec | None = self._convert(filled, StepSpec, path)
+        if spec is None:
+            return None
+        if spec.id in self._ids:
+            self._findings.append(Finding((*path, "id"), f"the id {spec.id!r} is there twice"))
+        self._ids.add(spec.id)
+        if spec.kind not in CATALOGUE:
+            self._findings.append(
+                Finding((*path, "kind"), f"unknown kind {spec.kind!r}{did_you_mean(spec.kind, CATALOGUE)}")
+            )
+            return None
+        kind = CATALOGUE[spec.kind]
+        params: dict[str, object] = spec.params
+        where: Path = (*path, "with") if "with" in raw else path
+        if self._mode == "ungraceful" and isinstance(spec.ungraceful, dict):
+            params = {**params, **spec.ungraceful}
+        elif isinstance(spec.ungraceful, dict):
+            self._convert({**params, **spec.ungraceful}, kind, (*path, "ungraceful"))
+        step = self._convert(params, kind, where)
+        if step is None:
+            return None
+        self._check_targets(step, where)
+        return self._planned(spec, step, path, explicit="timeout" in raw)
+
+    def _planned(self, spec: StepSpec, step: Step, path: Path, *, explicit: bool) -> PlannedStep:
+        timeout = spec.timeout
+        if step.takes() > timeout:
+            if explicit:
+                takes = Duration(step.takes())
+                what = f"{timeout} is too short: one look of this step takes up to {takes} by design"
+                self._findings.append(Finding((*path, "timeout"), what))
+            timeout = Duration(step.takes() + MARGIN)
+        summary = step.summary()
+        question = summary if step.asks else f"Go on with {spec.id}? {summary}" if spec.confirm else ""
+        return PlannedStep(
+            id=spec.id,
+            kind=spec.kind,
+            summary=summary,
+            params=msgspec.to_builtins(step, enc_hook=encode_hook),
+            title=spec.title,
+            reversal=step.reversal,
+            observable=step.observable,
+            targets=step.targets(),
+            retry=spec.retry,
+            timeout=timeout,
+            on_failure=spec.on_failure,
+            confirm=question,
+            skip="skipped in an ungraceful run" if self._mode == "ungraceful" and spec.ungraceful == "skip" else "",
+        )
+
+    def _steady_state(self, raw: dict[str, object]) -> PlannedStep | None:
+        step = self._convert(self._fill(raw, ("steady_state",)), HealthVerify, ("steady_state",))
+        if step is None:
+            return None
+        self._check_targets(step, ("steady_state",))
+        spec = StepSpec(id=STEADY_STATE, kind=HealthVerify.kind)
+        return self._planned(spec, step, ("steady_state",), explicit=False)
+
+    def _check_targets(self, step: Step, path: Path) -> None:
+        """Each target exists and speaks the Protocol its step needs; what a target itself refers to is taken along."""
+        if self._environment is None:
+            return
+        declared = self._environment.targets
+        for name, role in target_fields(step):
+            if name not in declared:
+                what = f"the environment {self._environment.name} has no target {name!r}{did_you_mean(name, declared)}"
+                self._findings.append(Finding(self._where(name, path), what))
+            elif role.protocol not in declared[name].speaks:
+                what = f"the target {name!r} is not a {role.protocol}, but a {', '.join(declared[name].speaks)}"
+                self._findings.append(Finding(self._where(name, path), what))
+            else:
+                self._used.add(name)
+                self._used.update(other for other in _referred(declared[name]) if other in declared)
+
+    def _where(self, name: str, path: Path) -> Path:
+        """The field in which the target is named, so that the error points at it."""
+        value = self._document.value
+        for part in path:
+            value = value[part]  # type: ignore[index]
+        return next((found for found in _paths(value, path) if self._filled_at(found) == name), path)
+
+    def _filled_at(self, path: Path) -> object:
+        value = self._document.value
+        for part in path:
+            value = value[part]  # type: ignore[index]
+        return self._fill(value, path) if isinstance(value, str) else None
+
+    def _fill(self, value: object, path: Path) -> object:
+        """`value` with each `${name}` replaced. A scalar that is nothing else takes the parameter's type."""
+        if isinstance(value, str):
+            return self._fill_text(value, path) if "${" in value else value
+        if isinstance(value, dict):
+            return {key: self._fill(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._fill(item, (*path, at)) for at, item in enumerate(value)]
+        return value
+
+    def _fill_text(self, text: str, path: Path) -> object:
+        whole = _REFERENCE.fullmatch(text)
+        if whole and not whole[1]:
+            return self._value(whole[2], path)
+        return _REFERENCE.sub(
+            lambda found: "${" + found[2] + "}" if found[1] else str(self._value(found[2], path)), text
+        )
+
+    def _value(self, name: str, path: Path) -> ParameterValue:
+        if name not in self._values:
+            finding = Finding(path, f"unknown parameter ${{{name}}}{did_you_mean(name, self._values)}")
+            if finding not in self._findings:
+                self._findings.append(finding)
+            return ""
+        return self._values[name]
+
+
+def _paths(value: object, path: Path) -> list[Path]:
+    """The paths of all scalars in `value`."""
+    if isinstance(value, dict):
+        return [found for key, item in value.items() for found in _paths(item, (*path, key))]
+    if isinstance(value, list):
+        return [found for at, item in enumerate(value) for found in _paths(item, (*path, at))]
+    return [path]
+
+
+def _referred(config: msgspec.Struct) -> tuple[str, ...]:
+    """Names of other targets in a target's configuration (a read router names its databases)."""
+    return tuple(name for name, _ in target_fields(config))
+
+
+def _parameters(runbook: Runbook, given: Mapping[str, str], *, samples: bool) -> dict[str, ParameterValue]:
+    """The value of every declared parameter."""
+    for name in given:
+        if name not in runbook.parameters:
+            suggestion = did_you_mean(name, runbook.parameters)
+            raise UsageError(f"the runbook has no parameter {name!r}{suggestion}", stands="nothing was touched")
+    values: dict[str, ParameterValue] = {}
+    for name, parameter in runbook.parameters.items():
+        if name in given:
+            values[name] = _parse(name, parameter, given[name])
+        elif parameter.default is not None:
+            values[name] = parameter.default
+        elif samples:
+            values[name] = parameter.choices[0] if parameter.choices else _SAMPLES[parameter.type]
+        else:
+            about = f" ({parameter.description})" if parameter.description else ""
+            raise UsageError(
+                f"the parameter {name!r}{about} is missing", stands="nothing was touched", hint=f"add -p {name}=VALUE"
+            )
+    return values
+
+
+def _parse(name: str, parameter: Parameter, text: str) -> ParameterValue:
+    """The text of a command line as a value of the parameter's type."""
+    value: ParameterValue | None = None
+    match parameter.type:
+        case "string" | "duration":
+            value = text
+        case "boolean":
+            value = {"true": True, "false": False}.get(text.lower())
+        case "integer" | "number":
+            try:
+                value = int(text) if parameter.type == "integer" else float(text)
+            except ValueError:
+                value = None
+    if value is None or not _fits(parameter, value):
+        choices = f"; choices: {', '.join(map(str, parameter.choices))}" if parameter.choices else ""
+        raise UsageError(
+            f"the parameter {name!r} takes a {parameter.type}{choices}, not {text!r}", stands="nothing was touched"
+        )
+    return value
+
+
+def _fits(parameter: Parameter, value: ParameterValue) -> bool:
+    """Whether the value has the parameter's type and is one of its choices."""
+    if parameter.choices and value not in parameter.choices:
+        return False
+    match parameter.type:
+        case "string":
+            return isinstance(value, str)
+        case "boolean":
+            return isinstance(value, bool)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "duration":
+            try:
+                parse_duration(value)
+            except ValueError:
+                return False
+            return True

@@ -1,0 +1,197 @@
+"""What a step is: it observes, it applies, and where it can it undoes.
+
+A kind of step is one frozen type whose fields are the YAML parameters. It knows Protocols (`dr.targets.protocols`), never a
+technology, and reaches them through `Here`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar, Literal, Protocol, TypeVar
+
+import msgspec
+
+Evidence = Mapping[str, object]
+"""What was seen or said, as JSON values; it goes into the journal."""
+
+Reversal = Literal["undo", "nothing-to-undo", "impossible"]
+"""`undo`: the step can be compensated. `nothing-to-undo`: it leaves nothing behind. `impossible`: a point of no return."""
+
+
+class InPlace(msgspec.Struct, frozen=True):
+    """The effect is there."""
+
+    evidence: Evidence = {}
+
+
+class NotInPlace(msgspec.Struct, frozen=True):
+    """The effect is not there; `evidence` is what stands instead, and what `undo` goes back to."""
+
+    evidence: Evidence = {}
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """It could not be seen. Never read as failure (safety rule 3)."""
+
+    why: str
+
+
+Observation = InPlace | NotInPlace | Unknown
+
+T = TypeVar("T")
+
+
+class Here(Protocol):
+    """What a step may use while it is performed: its targets, its time, and a way to be heard."""
+
+    run: str
+    step: str
+    attempt: int
+
+    def reach(self, protocol: type[T], target: str) -> T:
+        """The target of that name, opened for this attempt and closed after it.
+
+        Raises:
+            TargetUnreachable: it could not be opened.
+        """
+        ...
+
+    def now(self) -> float:
+        """Seconds of a monotonic clock."""
+        ...
+
+    def remaining(self) -> float:
+        """Seconds left of this attempt's timeout; never negative."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than `remaining()`.
+
+        Raises:
+            StopRequested: the operator asked to stop; the step is left as it stands and observed on resume.
+            OutOfTime: the attempt's time is over.
+        """
+        ...
+
+    def say(self, text: str) -> None:
+        """Tell the person watching what is happening. Not an entry, changes nothing."""
+        ...
+
+
+class StopRequested(Exception):
+    """The operator asked to stop. The step stays as it stands."""
+
+
+class OutOfTime(Exception):
+    """The attempt's time is over. The step is in doubt until it is observed."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of step. Subclass it in a file of its own under `dr/steps/`.
+
+    The fields are the YAML parameters under `with:`. A field that names a target is typed with the alias made by `target()`,
+    so that binding can check it.
+    """
+
+    kind: ClassVar[str]
+    reversal: ClassVar[Reversal] = "nothing-to-undo"
+    observable: ClassVar[bool] = True
+    acts: ClassVar[bool] = True
+    """False: it only looks. What is not in place then is a failed attempt; nothing is applied."""
+    asks: ClassVar[bool] = False
+    """True: the operator is asked before the step is applied, whatever `confirm` says."""
+
+    def summary(self) -> str:
+        """The sentence of the plan: what will be done, in the operator's words."""
+        raise NotImplementedError
+
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets this step reaches; a step without any cannot hang and is performed in place."""
+        return tuple(name for name, _ in target_fields(self))
+
+    def takes(self) -> float:
+        """Seconds that one look takes by design (a hold time, say); a shorter timeout is refused."""
+        return 0.0
+
+    def preview(self, here: Here) -> Evidence | None:
+        """What exactly would be acted on right now (a list of sessions, say), for `dr plan --look`; None: nothing to list."""
+        return None
+
+    def observe(self, here: Here) -> Observation:
+        """Look whether the effect is there. Changes nothing."""
+        return Unknown("this kind of step cannot be observed")
+
+    def apply(self, here: Here) -> Evidence:
+        """Bring the effect about. What is returned is a claim, not proof. Must be harmless when repeated."""
+        raise NotImplementedError
+
+    def undo(self, here: Here, before: Evidence) -> Evidence:
+        """Go back to `before` (what was observed before the first apply). Must be harmless when repeated."""
+        raise NotImplementedError
+
+    def observe_undone(self, here: Here, before: Evidence) -> Observation:
+        """Look whether `before` stands again: `InPlace` means undone. By default: the effect is no longer seen."""
+        match self.observe(here):
+            case NotInPlace(evidence):
+                return InPlace(evidence)
+            case InPlace(evidence):
+                return NotInPlace(evidence)
+            case Unknown() as unknown:
+                return unknown
+
+
+class TargetRole(msgspec.Struct, frozen=True):
+    """Marks a field as the name of a target that speaks `protocol`."""
+
+    protocol: str
+
+
+def target(protocol: type) -> msgspec.Meta:
+    """Annotates a field that names a target: `database: Annotated[str, target(Database)]`."""
+    return msgspec.Meta(min_length=1, extra={"target": TargetRole(protocol.__name__)})
+
+
+def target_fields(value: object) -> Iterator[tuple[str, TargetRole]]:
+    """Each target named in `value` (a Struct, a tuple or a list of them, to any depth) with the role it must play."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from target_fields(item)
+    elif isinstance(value, msgspec.Struct):
+        for name, role in _fields_of(type(value)):
+            content = getattr(value, name)
+            if role is None:
+                yield from target_fields(content)
+            elif content is not None:
+                yield content, role
+
+
+_roles: dict[type[msgspec.Struct], tuple[tuple[str, TargetRole | None], ...]] = {}
+
+
+def _fields_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, TargetRole | None], ...]:
+    """Fields of a type that name a target or may hold something that does. Remembered: a runbook has 1,000 steps."""
+    if kind not in _roles:
+        found = []
+        info = msgspec.inspect.type_info(kind)
+        assert isinstance(info, msgspec.inspect.StructType)
+        for field in info.fields:
+            inner, role = field.type, None
+            if isinstance(inner, msgspec.inspect.Metadata):
+                role = (inner.extra or {}).get("target")
+            found.append((field.name, role))
+        _roles[kind] = tuple(found)
+    return _roles[kind]
+
+
+class Catalogue(Mapping[str, type[Step]]):
+    """The kinds of step by name; a closed set, made once in `dr.steps`."""
+
+    def __init__(self, kinds: Iterable[type[Step]]) -> None:
+        self._kinds = {kind.kind: kind for kind in kinds}
+
+    def __getitem__(self, name: str) -> type[Step]:
+        return self._kinds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)

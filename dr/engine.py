@@ -1,0 +1,480 @@
+"""The engine: decide, record the intent, perform, observe, record the outcome.
+
+One thread (the caller's) decides and writes the journal; the work is done by workers. Nothing here knows whether the world
+is real: the same engine runs in a rehearsal against a simulated one.
+
+What the engine keeps in memory is only about work in flight. Where the run stands is always the fold over the entries, so a
+resume needs nothing but them.
+"""
+
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from dr.audit.journal import Draft, Journal
+from dr.core import decide as d
+from dr.core import events as e
+from dr.core import state as s
+from dr.core.plan import Plan, PlannedStep
+from dr.core.runbook import Retry
+from dr.core.step import Evidence, InPlace, NotInPlace, Observation, OutOfTime, Step, StopRequested, Unknown
+from dr.workers import Done, Job, Workers
+
+T = TypeVar("T")
+
+GRACE = 2.0
+"""Seconds a step may overrun its timeout before it is given up: targets keep the deadline themselves, as a rule."""
+TICK = 0.25
+"""Seconds between two looks at the stop request while nothing happens."""
+LONGEST_TEXT = 2000
+"""Characters of an error or question that go into an entry (safety rule 15)."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    choice: e.Choice
+    comment: str = ""
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float: ...
+
+    def utc(self) -> float:
+        """Seconds since 1970."""
+        ...
+
+
+class Stop(Protocol):
+    """The operator's wish to stop; shaped as threading.Event."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds; True when the wish came."""
+        ...
+
+
+class Targets(Protocol):
+    def open(self, name: str, label: str, timeout: float) -> contextlib.AbstractContextManager[object]:
+        """The target of that name. `label` tells the target who asks; no call to it takes longer than `timeout`."""
+        ...
+
+
+class Operator(Protocol):
+    def ask(self, question: e.Question) -> Answer | None:
+        """The operator's answer; None when nobody can answer now."""
+        ...
+
+
+class Watcher(Protocol):
+    """Sees what happens, as it happens. Changes nothing."""
+
+    def entry(self, entry: e.Entry) -> None: ...
+
+    def say(self, step: str, text: str) -> None: ...
+
+
+class World(msgspec.Struct, frozen=True):
+    """Everything the engine reaches outside itself."""
+
+    clock: Clock
+    stop: Stop
+    workers: Workers
+    targets: Targets
+    operator: Operator
+    watcher: Watcher
+    step: Callable[[PlannedStep], Step]
+    """Makes the step out of its line in the plan."""
+    draw_wait: Callable[[Retry, int], float]
+    """Seconds to wait after that attempt failed."""
+    mask: Callable[[e.Event], e.Event]
+    """Takes secret values out of an event (safety rule 13)."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """The run stands at a question nobody has answered yet."""
+
+    question: e.Question
+
+
+class Interrupted(msgspec.Struct, frozen=True):
+    """The run was stopped at a safe point."""
+
+    because: str
+
+
+Result = s.Ended | Waiting | Interrupted
+
+
+# What a worker brings back.
+
+
+class Raised(msgspec.Struct, frozen=True):
+    """The work ended in an error. Of an effect this says nothing (safety rule 2)."""
+
+    error: str
+
+
+class Halted(msgspec.Struct, frozen=True):
+    """The work broke off because the operator asked to stop."""
+
+
+class InFlight(msgspec.Struct, frozen=True):
+    job: Job
+    action: d.Work
+    changing: bool
+    """True while the target may be changed by it; False while it only looks."""
+    deadline: float
+
+
+class Here:
+    """What a step sees of the world while it is performed (`dr.core.step.Here`)."""
+
+    def __init__(self, world: World, run: str, step: str, attempt: int, timeout: float) -> None:
+        self.run = run
+        self.step = step
+        self.attempt = attempt
+        self._world = world
+        self._end = world.clock.monotonic() + timeout
+        self._open = contextlib.ExitStack()
+        self._reached: dict[str, object] = {}
+
+    def reach(self, protocol: type[T], target: str) -> T:
+        del protocol  # says what the caller expects; that the target speaks it was checked when the plan was bound
+        if target not in self._reached:
+            label = f"dr:{self.run}:{self.step}:{self.attempt}"
+            context = self._world.targets.open(target, label, self.remaining())
+            self._reached[target] = self._open.enter_context(context)
+        return self._reached[target]  # type: ignore[return-value]
+
+    def now(self) -> float:
+        return self._world.clock.monotonic()
+
+    def remaining(self) -> float:
+        return max(0.0, self._end - self.now())
+
+    def sleep(self, seconds: float) -> None:
+        if self._world.stop.wait(min(seconds, self.remaining())):
+            raise StopRequested
+        if self.remaining() <= 0:
+            raise OutOfTime("the time of this attempt is over")
+
+    def say(self, text: str) -> None:
+        self._world.watcher.say(self.step, text)
+
+    def close(self) -> None:
+        self._open.close()
+
+
+class Engine:
+    """Carries one run from where it stands to its end, a question, or a stop."""
+
+    def __init__(self, plan: Plan, journal: Journal, state: s.State, world: World, actor: str) -> None:
+        self.plan = plan
+        self._journal = journal
+        self._world = world
+        self._actor = actor
+        self.state = state
+        self._pending: list[Draft] = []
+        self._flying: dict[str, InFlight] = {}
+        self._claimed: dict[str, str] = {}
+        self._given_up: set[str] = set()
+
+    @property
+    def run_name(self) -> str:
+        return self._journal.run
+
+    def record(self, *events: e.Event, flush: bool = True) -> None:
+        """Evolve by the events and put them into the journal; with `flush`, they are durable when this returns."""
+        at = iso(self._world.clock.utc())
+        for event in events:
+            masked = self._world.mask(event)
+            self.state = s.evolve(self.plan, self.state, masked)
+            self._pending.append(Draft(at, self._actor, masked))
+        if flush:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make everything recorded so far durable, in one write."""
+        if not self._pending:
+            return
+        drafts, self._pending = self._pending, []
+        for entry in self._journal.append(drafts):
+            self._world.watcher.entry(entry)
+
+    def run(self) -> Result:
+        """Go on until the run ends, asks, or is stopped."""
+        while True:
+            if self._world.stop.is_set() and not self._flying:
+                return self._stop("the operator asked to stop (Ctrl-C)")
+            begun = self._begin()
+            if not isinstance(begun, float):
+                return begun
+            if begun > 0:
+                self.flush()
+                self._collect(begun)
+
+    # Beginning things
+
+    def _begin(self) -> float | s.Ended | Waiting:
+        """Begin what is to be done now. Seconds until something is due (0: at once), or the result of the run."""
+        due = TICK
+        for action in d.decide(self.plan, self.state):
+            match action:
+                case d.Attempt() | d.Settle() | d.Undo() | d.SettleUndo() | d.CheckHealth():
+                    if action.step.id in self._flying or self._world.stop.is_set():
+                        continue
+                    delay = self._delay(action)
+                    if delay > 0:
+                        due = min(due, delay)
+                        continue
+                    return self._start(action)
+                case _ if self._flying:
+                    continue  # what changes the course waits until nothing is in flight
+                case d.Skip(step=step, comment=comment):
+                    self.record(e.StepSkipped(step=step.id, comment=_short(comment)), flush=False)
+                case d.RollBack(because=because):
+                    self.record(e.RollbackStarted(because=_short(because)))
+                case d.Ask(question=question):
+                    self._pause(question)
+                case d.Await(question=question):
+                    return self._ask(question)
+                case d.End(finish=finish, service=service):
+                    self.record(e.RunEnded(finish=finish, service=service))
+                    self._checkpoint()
+                    return self._ended()
+            return 0.0
+        return due
+
+    def _delay(self, action: d.Work) -> float:
+        """Seconds until the action may begin."""
+        not_before = getattr(action, "not_before", None)
+        if not_before is None:
+            return 0.0
+        longest = action.step.retry.max + action.step.retry.jitter + action.step.retry.wait
+        return min(parse_iso(not_before) - self._world.clock.utc(), longest)
+
+    def _start(self, action: d.Work) -> float:
+        step = self._world.step(action.step)
+        match action:
+            case d.Attempt(number=number):
+                if step.observable:
+                    self._perform(action, 0, step.observe)
+                else:
+                    self._apply(action, step, {})
+            case d.Settle(number=number):
+                self._perform(action, number, step.observe)
+            case d.CheckHealth():
+                self._perform(action, 0, step.observe)
+            case d.Undo(number=number, before=before):
+                self.record(e.UndoStarted(step=action.step.id, attempt=number))
+                self._perform(action, number, lambda here: step.undo(here, before), changing=True)
+            case d.SettleUndo(number=number, before=before):
+                self._perform(action, number, lambda here: step.observe_undone(here, before))
+        return 0.0
+
+    def _apply(self, action: d.Attempt, step: Step, before: Evidence) -> None:
+        """The intent goes to stable storage before the target is touched (safety rule 1)."""
+        self.record(e.ApplyStarted(step=action.step.id, attempt=action.number, before=before))
+        self._perform(action, action.number, step.apply, changing=True)
+
+    def _perform(self, action: d.Work, attempt: int, work: Callable[[Here], object], *, changing: bool = False) -> None:
+        """Have `work` done: in place when there is no target it could hang in, else by the workers."""
+        planned = action.step
+        timeout = float(planned.timeout)
+
+        def perform() -> object:
+            here = Here(self._world, self._journal.run, planned.id, attempt, timeout)
+            try:
+                return work(here)
+            except StopRequested:
+                return Halted()
+            except Exception as error:  # the one boundary to steps and targets: anything they raise is only a claim
+                return Raised(_say_error(error))
+            finally:
+                here.close()
+
+        job = Job(planned.id, perform)
+        deadline = self._world.clock.monotonic() + timeout + GRACE
+        self._flying[planned.id] = InFlight(job, action, changing, deadline)
+        if planned.targets:
+            self.flush()
+            self._world.workers.submit(job)
+        else:
+            self._land(Done(job, perform()))
+
+    # Taking what comes back
+
+    def _collect(self, wait: float) -> None:
+        """Wait for a result, at most until something is due, and give up what is overdue."""
+        done = self._world.workers.next(wait)
+        if done is not None:
+            self._land(done)
+        now = self._world.clock.monotonic()
+        for flight in [flight for flight in self._flying.values() if flight.deadline < now]:
+            seconds = float(flight.action.step.timeout)
+            if flight.changing:
+                self._given_up.add(flight.job.name)
+            self._land(Done(flight.job, Raised(f"no answer within {seconds:g} s")))
+
+    def _land(self, done: Done) -> None:
+        """Take a result. A late one, of work that was given up, is not heard any more."""
+        flight = self._flying.get(done.job.name)
+        if flight is None or flight.job is not done.job:
+            return
+        del self._flying[done.job.name]
+        if isinstance(done.result, Halted):
+            return
+        match flight.action:
+            case d.Attempt() | d.Undo() if flight.changing:
+                self._claim(flight.action, done.result)
+            case d.Attempt():
+                self._looked(flight.action, done.result)
+            case d.Settle():
+                self._settled(flight.action, _observation(done.result))
+            case d.SettleUndo():
+                self._settled_undo(flight.action, _observation(done.result))
+            case d.CheckHealth():
+                self._checked_health(_observation(done.result))
+
+    def _looked(self, action: d.Attempt, result: object) -> None:
+        """The look before an attempt: in place is done, anything unseen is a failed attempt that touched nothing."""
+        step = self._world.step(action.step)
+        match result:
+            case InPlace(evidence=evidence):
+                self.record(e.StepDone(step=action.step.id, attempt=0, evidence=evidence), flush=False)
+            case NotInPlace(evidence=evidence) if step.acts:
+                if action in d.decide(self.plan, self.state):  # not if a step beside it has failed meanwhile
+                    self._apply(action, step, evidence)
+            case NotInPlace(evidence=evidence):
+                self._attempt_failed(action.step, action.number, _say_evidence(evidence))
+            case Unknown(why=why) | Raised(error=why):
+                self._attempt_failed(action.step, action.number, f"it could not be looked at: {why}")
+
+    def _claim(self, action: d.Attempt | d.Undo, result: object) -> None:
+        """What the target claimed. Only worth an entry when it said something; proof it is not."""
+        error = result.error if isinstance(result, Raised) else ""
+        claim = result if isinstance(result, dict) else {}
+        self._claimed[action.step.id] = error
+        if error or claim:
+            kind = e.ApplyReturned if isinstance(action, d.Attempt) else e.UndoReturned
+            self.record(
+                kind(step=action.step.id, attempt=action.number, claim=claim, error=_short(error)), flush=False
+            )
+
+    def _settled(self, action: d.Settle, seen: Observation) -> None:
+        """The look after an apply: the only thing that ends doubt."""
+        step, number = action.step.id, action.number
+        match seen:
+            case InPlace(evidence=evidence):
+                self.record(e.StepDone(step=step, attempt=number, evidence=evidence), flush=False)
+            case NotInPlace() if step in self._given_up:
+                why = "the change was given up after its timeout and may still be on its way"
+                self.record(e.StepUnseen(step=step, attempt=number, why=why))
+            case NotInPlace(evidence=evidence):
+                why = f"it was applied and is not there: {_say_evidence(evidence)}"
+                self._attempt_failed(action.step, number, self._claimed.pop(step, "") or why)
+            case Unknown(why=why):
+                not_before = self._later(action.step, action.looks + 1)
+                self.record(e.StepUnseen(step=step, attempt=number, why=_short(why), not_before=not_before))
+
+    def _settled_undo(self, action: d.SettleUndo, seen: Observation) -> None:
+        match seen:
+            case InPlace(evidence=evidence):
+                self.record(e.StepUndone(step=action.step.id, evidence=evidence))
+            case NotInPlace(evidence=evidence):
+                why = f"it was undone and is still there: {_say_evidence(evidence)}"
+                self._undo_failed(action, self._claimed.pop(action.step.id, "") or why)
+            case Unknown(why=why):
+                self._undo_failed(action, f"it cannot be seen: {why}")
+
+    def _checked_health(self, seen: Observation) -> None:
+        """Not seen is not well: recovery ends only when the steady state was seen to hold (safety rule 14)."""
+        match seen:
+            case InPlace(evidence=evidence):
+                self.record(e.HealthObserved(well=True, evidence=evidence))
+            case NotInPlace(evidence=evidence):
+                self.record(e.HealthObserved(well=False, evidence=evidence))
+            case Unknown(why=why):
+                self.record(e.HealthObserved(well=False, evidence={"findings": [_short(why)]}))
+
+    def _attempt_failed(self, step: PlannedStep, number: int, error: str) -> None:
+        not_before = self._later(step, number)
+        self.record(e.AttemptFailed(step=step.id, attempt=number, error=_short(error), not_before=not_before))
+
+    def _undo_failed(self, action: d.SettleUndo, error: str) -> None:
+        not_before = self._later(action.step, action.number)
+        self.record(e.UndoFailed(step=action.step.id, attempt=action.number, error=_short(error), not_before=not_before))
+
+    def _later(self, step: PlannedStep, number: int) -> str | None:
+        """When to try again after try `number`; None when there is no try left."""
+        if number >= step.retry.attempts:
+            return None
+        return iso(self._world.clock.utc() + self._world.draw_wait(step.retry, number))
+
+    # Pausing and ending
+
+    def _pause(self, question: e.Question) -> None:
+        short = msgspec.structs.replace(question, text=_short(question.text))
+        self.record(e.Paused(question=short))
+        self._checkpoint()
+
+    def _ask(self, question: e.Question) -> Waiting | float:
+        answer = self._world.operator.ask(question)
+        if answer is None:
+            self.flush()
+            return Waiting(question)
+        self.record(e.OperatorAnswered(choice=answer.choice, comment=answer.comment))
+        return 0.0
+
+    def _stop(self, because: str) -> Interrupted:
+        self.record(e.RunStopped(because=because))
+        self._checkpoint()
+        return Interrupted(because)
+
+    def _checkpoint(self) -> None:
+        self._journal.checkpoint(iso(self._world.clock.utc()), self._actor)
+
+    def _ended(self) -> s.Ended:
+        assert isinstance(self.state, s.Ended)
+        return self.state
+
+
+def iso(utc: float) -> str:
+    """UTC with microseconds: `2023-05-15T14:00:00.000000Z`."""
+    return datetime.fromtimestamp(utc, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def parse_iso(text: str) -> float:
+    """Seconds since 1970 of such a text. Raises ValueError."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _observation(result: object) -> Observation:
+    """What an observation brought; an error of the look is not knowing, never a failure (safety rule 3)."""
+    match result:
+        case InPlace() | NotInPlace() | Unknown():
+            return result
+        case Raised(error=error):
+            return Unknown(error)
+        case _:
+            return Unknown(f"the step answered {type(result).__name__} instead of an observation")
+
+
+def _say_error(error: Exception) -> str:
+    text = str(error).strip()
+    return _short(text if text else type(error).__name__)
+
+
+def _say_evidence(evidence: Evidence) -> str:
+    """Evidence in words: the findings where there are some, else its fields."""
+    findings = evidence.get("findings")
+    if isinstance(findings, list | tuple):
+        return "; ".join(str(item) for item in findings)
+    return ", ".join(f"{name}: {value}" for name, value in evidence.items()) or "nothing was found"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"

@@ -1,0 +1,142 @@
+"""`dr.toml`: the environments a runbook can be bound to, and the targets each of them has."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from dr.core.runbook import Name
+from dr.errors import UsageError
+from dr.findings import Path as ValuePath
+from dr.findings import Place, did_you_mean, explain, wrong
+from dr.targets.catalogue import TARGET_TYPES
+from dr.targets.protocols import TargetConfig
+
+FILE = "dr.toml"
+
+
+class JournalSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where runs are recorded."""
+
+    directory: str = "journal"
+    """A relative one is meant from the folder of `dr.toml`."""
+
+
+class EnvironmentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    targets: dict[Name, dict[str, object]]
+    description: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file."""
+
+    environments: Annotated[dict[Name, EnvironmentSpec], msgspec.Meta(min_length=1)]
+    journal: JournalSpec = JournalSpec()
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """A named set of targets."""
+
+    name: str
+    targets: dict[str, TargetConfig]
+
+
+class Config:
+    """A loaded `dr.toml`."""
+
+    def __init__(self, path: Path, text: str, settings: Settings) -> None:
+        self.path = path
+        self._text = text
+        self._settings = settings
+
+    @property
+    def journal_directory(self) -> Path:
+        return self.path.parent / self._settings.journal.directory
+
+    def environment(self, name: str) -> Environment:
+        """The environment of that name, its targets validated.
+
+        Raises:
+            UsageError: there is none.
+            RunbookWrong: one of its targets is declared wrongly.
+        """
+        spec = self._settings.environments.get(name)
+        if spec is None:
+            suggestion = did_you_mean(name, self._settings.environments)
+            raise UsageError(f"{self.path} has no environment {name!r}{suggestion}", stands="nothing was touched")
+        targets, findings = {}, []
+        for target, raw in spec.targets.items():
+            path: ValuePath = ("environments", name, "targets", target)
+            kind = TARGET_TYPES.get(str(raw.get("type")))
+            if kind is None:
+                what = f"{raw.get('type')!r} is not a type of target{did_you_mean(raw.get('type'), TARGET_TYPES)}"
+                findings.append((place(self._text, (*path, "type")), what))
+                continue
+            for finding in explain(raw, kind, path):
+                findings.append((place(self._text, finding.path), finding.what))
+            if not findings:
+                config = msgspec.convert(raw, kind)
+                targets[target] = absolute_paths(config, self.path.parent.absolute())
+        if findings:
+            raise wrong(str(self.path), findings)
+        return Environment(name, targets)
+
+
+def load_config(path: Path) -> Config:
+    """Read `dr.toml`.
+
+    Raises:
+        RunbookWrong: it cannot be read or is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except OSError as error:
+        raise wrong(str(path), [(None, f"it cannot be read: {(error.strerror or str(error)).lower()}")]) from None
+    except UnicodeDecodeError:
+        raise wrong(str(path), [(None, "it is not UTF-8")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise wrong(str(path), [_toml_finding(str(error), text)]) from None
+    findings = [(place(text, finding.path), finding.what) for finding in explain(raw, Settings)]
+    if findings:
+        raise wrong(str(path), findings)
+    return Config(path, text, msgspec.convert(raw, Settings))
+
+
+def place(text: str, path: ValuePath) -> Place:
+    """Where the value at `path` is written, as far as lines tell: its table, then its key. (tomllib keeps no positions.)"""
+    table, best, depth = "", Place(1, 1), 0
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        if header:
+            table = re.sub(r"[\s\"']", "", header[1])
+        key = re.match(r"\s*([A-Za-z0-9_-]+)\s*=", line)
+        names = [*table.split("."), key[1]] if key and table else table.split(".")
+        here = sum(1 for _ in _common(names, path)) if len(names) <= len(path) else 0
+        if here == len(names) and here > depth:
+            depth, best = here, Place(number, len(line) - len(line.lstrip()) + 1)
+    return best
+
+
+def absolute_paths(config: TargetConfig, folder: Path) -> TargetConfig:
+    """The same configuration with the paths of local files absolute: a plan is resumed from anywhere."""
+    info = msgspec.inspect.type_info(type(config))
+    changes = {}
+    for field in getattr(info, "fields", ()):
+        value = getattr(config, field.name)
+        if isinstance(field.type, msgspec.inspect.Metadata) and (field.type.extra or {}).get("path") and value:
+            changes[field.name] = str(folder / value)
+    return msgspec.structs.replace(config, **changes) if changes else config
+
+
+def _common(names: list[str], path: ValuePath) -> list[str]:
+    return [name for name, part in zip(names, path, strict=False) if name == part]
+
+
+def _toml_finding(message: str, text: str) -> tuple[Place | None, str]:
+    found = re.search(r"\(at line (\d+), column (\d+)\)", message)
+    if found:
+        return Place(int(found[1]), int(found[2])), message[: found.start()].strip()
+    return Place(text.count("\n") + 1, 1), message.replace("(at end of document)", "").strip()

@@ -1,0 +1,271 @@
+"""Runs in the real world: started, gone on with, and read back.
+
+A resume is: take the lock, verify, fold, decide. On this machine or on another, after a pause, a Ctrl-C or a kill -9.
+"""
+
+import contextlib
+import os
+import secrets as randomness
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import msgspec
+
+from dr import __version__
+from dr.audit.journal import LocalBook, StoredRun
+from dr.core import events as e
+from dr.core import state as s
+from dr.core.decide import rollback_refused
+from dr.core.duration import decode_hook
+from dr.core.plan import Plan, PlannedStep, decode_plan, digest, encode_plan
+from dr.core.step import Step
+from dr.engine import Engine, Operator, Stop, Watcher, World
+from dr.errors import JournalBroken, NoSuchRun, PlanChanged, PreconditionFailed, RollbackRefused, RunEnded
+from dr.secrets import Secrets
+from dr.steps import CATALOGUE
+from dr.targets.catalogue import TARGET_TYPES, open_target
+from dr.targets.protocols import Opening, Target, TargetUnreachable
+from dr.waits import draw_wait
+from dr.workers import Threads
+
+PREFLIGHT = 5.0
+"""Seconds in which a target must answer before the first step."""
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """A stored run read back: its plan, its first and last entry, and where it stands."""
+
+    plan: Plan
+    first: e.Entry
+    last: e.Entry
+    state: s.State
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    monotonic = staticmethod(time.monotonic)
+    utc = staticmethod(time.time)
+
+
+class RealTargets:
+    """Opens the targets of a plan."""
+
+    def __init__(self, configs: Mapping[str, Mapping[str, object]], secrets: Secrets) -> None:
+        self._configs = {
+            name: msgspec.convert(raw, TARGET_TYPES[str(raw["type"])], dec_hook=decode_hook)
+            for name, raw in configs.items()
+        }
+        self._secrets = secrets
+
+    @contextlib.contextmanager
+    def open(self, name: str, label: str, timeout: float) -> Iterator[Target]:
+        secrets = self._secrets
+        opening = Opening(label=label, timeout=timeout, secret=secrets.resolve, mask=secrets.remember)
+        target = open_target(self._configs[name], opening)
+        try:
+            yield target
+        finally:
+            target.close()
+
+    def resolve_secrets(self) -> None:
+        """Find every secret once, so that a missing one is told before anything is touched.
+
+        Raises:
+            SecretMissing: one cannot be resolved.
+        """
+        for config in self._configs.values():
+            info = msgspec.inspect.type_info(type(config))
+            for field in getattr(info, "fields", ()):
+                reference = getattr(config, field.name)
+                if reference and _is_secret(field.type):
+                    self._secrets.resolve(reference)
+
+
+def real_world(targets: RealTargets, secrets: Secrets, operator: Operator, watcher: Watcher, stop: Stop) -> World:
+    """The real world for the engine."""
+    return World(
+        clock=SystemClock(),
+        stop=stop,
+        workers=Threads(),
+        targets=targets,
+        operator=operator,
+        watcher=watcher,
+        step=make_step,
+        draw_wait=draw_wait,
+        mask=secrets.mask,
+    )
+
+
+def make_step(planned: PlannedStep) -> Step:
+    """The step of a line of the plan."""
+    return msgspec.convert(planned.params, CATALOGUE[planned.kind], dec_hook=decode_hook)
+
+
+def preflight(plan: Plan, targets: RealTargets) -> None:
+    """Ask every target that a step acts on, side by side, before anything is touched (safety rule 9).
+
+    Targets that are only looked at are left out: the website being down is why the runbook is run. So are those of steps
+    that this run skips.
+
+    Raises:
+        PreconditionFailed: at least one does not answer.
+    """
+    acting = (step for step in plan.steps() if not step.skip and CATALOGUE[step.kind].acts)
+    names = sorted({name for step in acting for name in step.targets})
+    with ThreadPoolExecutor(max_workers=max(1, len(names)), thread_name_prefix="preflight") as pool:
+        answers = list(pool.map(lambda name: _ping(targets, name), names))
+    silent = [f"{name}: {why}" for name, why in zip(names, answers, strict=True) if why]
+    if silent:
+        raise PreconditionFailed(
+            "not everything can be reached\n" + "\n".join(f"  {line}" for line in silent),
+            stands="nothing was touched; no run was started",
+            hint="mend it, or run with --ungraceful to pass over the steps that allow it",
+        )
+
+
+def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str, detected: str) -> Engine:
+    """A new run, its first entry durable; nothing was touched yet.
+
+    Raises:
+        JournalUnwritable: there is no place to record it.
+    """
+    raw = encode_plan(plan)
+    journal = book.create(_name(plan), raw, this_process())
+    engine = Engine(plan, journal, s.NotStarted(), world, actor)
+    engine.record(
+        e.RunStarted(
+            plan=digest(raw),
+            runbook=plan.runbook,
+            environment=plan.environment,
+            mode=plan.mode,
+            reason=reason,
+            host=socket.gethostname(),
+            version=__version__,
+            detected=detected,
+        )
+    )
+    return engine
+
+
+def go_on(stored: StoredRun, make_world: Callable[[Plan], World], actor: str) -> Engine:
+    """Take the run over from where it stands; that is recorded, and with it what a crash had left unfinished.
+
+    Raises:
+        JournalHeld: a live process has it.
+        JournalBroken, PlanChanged: it does not verify; nothing was changed.
+        RunEnded: there is nothing to go on with.
+    """
+    journal, torn = stored.resume(this_process())
+    try:
+        folded = fold(stored)
+        if isinstance(folded.state, s.Ended):
+            raise RunEnded(
+                f"the run {stored.run} has ended: {folded.state.finish}, service {folded.state.service}",
+                stands="nothing was touched",
+                hint=f"dr show {stored.run}",
+            )
+        engine = Engine(folded.plan, journal, folded.state, make_world(folded.plan), actor)
+        engine.record(
+            e.RunResumed(
+                host=socket.gethostname(),
+                version=__version__,
+                torn_bytes=torn.bytes if torn else 0,
+                torn_sha256=torn.sha256 if torn else "",
+            )
+        )
+    except BaseException:
+        journal.close()
+        raise
+    return engine
+
+
+def fold(stored: StoredRun) -> Folded:
+    """Read a run back. The chain is not verified here (`StoredRun.verify` does that).
+
+    Raises:
+        JournalBroken: an entry cannot be read, or cannot follow the one before it.
+        PlanChanged: the stored plan is not the one the run was started with (safety rule 11).
+        NoSuchRun: the run was never started.
+    """
+    raw = stored.plan()
+    entries = stored.entries()
+    first = next(entries, None)
+    if first is None or not isinstance(first.event, e.RunStarted):
+        raise NoSuchRun(
+            f"the run {stored.run} was never started", stands="nothing was touched by it", hint="start a new one: dr run"
+        )
+    if digest(raw) != first.event.plan:
+        raise PlanChanged(
+            f"the stored plan of {stored.run} is not the one it was started with",
+            stands="nothing was touched",
+            hint=f"dr audit verify {stored.run}",
+        )
+    try:
+        plan = decode_plan(raw)
+    except msgspec.DecodeError as error:
+        raise PlanChanged(f"the plan of {stored.run} is of another format: {error}", stands="nothing was touched") from None
+    state = s.evolve(plan, s.NotStarted(), first.event)
+    last = first
+    for last in entries:
+        try:
+            state = s.evolve(plan, state, last.event)
+        except s.IllegalEvent as error:
+            raise JournalBroken(
+                f"the journal of {stored.run} does not make sense: entry {last.seq}: {error}",
+                stands="nothing was touched",
+                hint=f"dr audit show {stored.run}",
+            ) from None
+    return Folded(plan, first, last, state)
+
+
+def roll_back(engine: Engine, because: str) -> None:
+    """Have the run rolled back, as the operator says. What is already rolling back goes on.
+
+    Raises:
+        RollbackRefused: it is past its point of no return, or there is nothing to roll back any more.
+    """
+    then = engine.state.then if isinstance(engine.state, s.Paused) else engine.state
+    if isinstance(then, s.RollingBack):
+        return
+    if not isinstance(then, s.Running | s.Verifying | s.Deviating) or getattr(then, "finish", "completed") != "completed":
+        raise RollbackRefused("there is nothing to roll back any more", stands=f"the run is {s.describe(engine.state)}")
+    barrier = rollback_refused(engine.plan, then.applied)
+    if barrier is not None:
+        raise RollbackRefused(
+            f"{barrier.id} cannot be undone, and it has been (or may have been) applied",
+            stands="nothing was undone; the run is where it was",
+            hint=f"dr resume {engine.run_name}",
+        )
+    if isinstance(engine.state, s.Paused):
+        engine.record(e.OperatorAnswered(choice="rollback", comment=because))
+    else:
+        engine.record(e.RollbackStarted(because=because))
+
+
+def this_process() -> str:
+    """This process, in words, for the message another one gets."""
+    return f"pid {os.getpid()} on {socket.gethostname()}"
+
+
+def _name(plan: Plan) -> str:
+    """A name that sorts by time, says what it was, and is never given twice."""
+    when = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{when}-{plan.runbook}-{randomness.token_hex(3)}"
+
+
+def _ping(targets: RealTargets, name: str) -> str:
+    """Why the target does not answer; empty when it does."""
+    try:
+        with targets.open(name, "dr:preflight", PREFLIGHT) as target:
+            target.ping()
+    except (TargetUnreachable, LookupError, OSError, ValueError) as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _is_secret(kind: object) -> bool:
+    return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("secret"))

@@ -1,0 +1,85 @@
+"""Secrets: found where their references point, at the moment of use, and taken out of everything that is written down."""
+
+import os
+import threading
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from dr.core.duration import decode_hook, encode_hook
+from dr.core.events import Event
+from dr.errors import SecretMissing
+
+MASK = "***"
+SHORTEST = 4
+"""Characters below which a secret is only masked where it stands alone: `a` is in every sentence."""
+LARGEST = 64 * 1024
+"""Bytes of a secret file."""
+
+
+class Secrets:
+    """Resolves references, remembers what it found, and masks it. Used from several threads."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+        self._lock = threading.Lock()
+
+    def resolve(self, reference: str) -> str:
+        """The secret that `env:NAME` or `file:PATH` points at.
+
+        Raises:
+            SecretMissing: it is not there or empty.
+        """
+        scheme, _, name = reference.partition(":")
+        value = self._from_file(reference, name) if scheme == "file" else os.environ.get(name, "")
+        if not value:
+            raise _missing(reference, "it is not set" if scheme == "env" else "the file is empty")
+        self.remember(value)
+        return value
+
+    def remember(self, value: str) -> None:
+        """Mask `value` from now on."""
+        with self._lock:
+            self._values.add(value)
+
+    def mask_text(self, text: str) -> str:
+        """`text` without any secret value."""
+        with self._lock:
+            values = sorted(self._values, key=len, reverse=True)
+        for value in values:
+            text = text.replace(value, MASK) if len(value) >= SHORTEST else (MASK if text == value else text)
+        return text
+
+    def mask(self, event: Event) -> Event:
+        """The event without any secret value. The same object when there is none in it."""
+        if not self._values:
+            return event
+        raw = msgspec.to_builtins(event, enc_hook=encode_hook)
+        masked = self._walk(raw)
+        return event if masked == raw else msgspec.convert(masked, cast("type[Event]", Event), dec_hook=decode_hook)
+
+    def _walk(self, value: object) -> object:
+        if isinstance(value, str):
+            return self.mask_text(value)
+        if isinstance(value, dict):
+            return {self.mask_text(str(key)): self._walk(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._walk(item) for item in value]
+        return value
+
+    def _from_file(self, reference: str, name: str) -> str:
+        try:
+            with Path(name).expanduser().open(encoding="utf-8") as file:
+                return file.read(LARGEST).strip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
+            raise _missing(reference, why.lower()) from None
+
+
+def _missing(reference: str, why: str) -> SecretMissing:
+    return SecretMissing(
+        f"the secret {reference} cannot be resolved: {why}",
+        stands="nothing was touched",
+        hint="set it where the reference in dr.toml points, then try again",
+    )
