@@ -1,0 +1,1 @@
+"""The things steps act on: one file per technology, behind the Protocols of `dr.targets.protocols`."""

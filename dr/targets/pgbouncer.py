@@ -1,0 +1,149 @@
+"""Reads moved by PgBouncer: entries of its [databases] section point to the primary or to the standby.
+
+The ini is edited, because what is only set on the console is gone after a restart. RELOAD puts it in force; RECONNECT
+ends the pooled connections to the old server as each is given back.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+import msgspec
+
+from dr.core.secret import SecretRef, check_reference
+from dr.targets.protocols import LocalPath, Opening, Share, TargetConfig
+from dr.targets.transport.textfile import TextFile
+
+if TYPE_CHECKING:
+    from dr.targets.transport.libpq import Client
+
+Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:'=]+:\d+$", description="HOST:PORT as PgBouncer reaches it")]
+Entry = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_]+$")]
+
+
+class PgbouncerReads(TargetConfig, frozen=True, tag="pgbouncer-reads"):
+    """Entries of a PgBouncer that take an application's reads to one server or the other, each as a whole."""
+
+    speaks: ClassVar[tuple[str, ...]] = ("ReadRouter",)
+
+    path: LocalPath
+    """PgBouncer's ini."""
+    console: Address
+    """Where PgBouncer listens."""
+    entries: Annotated[tuple[Entry, ...], msgspec.Meta(min_length=1, max_length=50)]
+    """The [databases] entries that are moved, in this order."""
+    primary: str
+    """Name of the target that is the primary database."""
+    standby: str
+    """Name of the target that takes the reads."""
+    primary_at: Address
+    standby_at: Address
+    application: str
+    """application_name of the sessions that read."""
+    user: str = "pgbouncer"
+    """A user of PgBouncer's `admin_users`."""
+    password: SecretRef | None = None
+
+    def __post_init__(self) -> None:
+        if self.password is not None:
+            check_reference("password", self.password)
+
+
+def open_target(config: PgbouncerReads, opening: Opening) -> "PgbouncerReadRouter":
+    """Connect to the admin console. Raises TargetUnreachable."""
+    from dr.targets.transport import libpq
+
+    file = TextFile(config.path, time.monotonic() + opening.timeout)
+    host, port = config.console.rsplit(":", 1)
+    parameters = {"host": host, "port": port, "user": config.user, "dbname": "pgbouncer"}
+    if config.password is not None:
+        parameters["password"] = opening.secret(config.password)
+    return PgbouncerReadRouter(config, file, libpq.connect(opening, parameters, simple=True))
+
+
+class PgbouncerReadRouter:
+    """A ReadRouter. With n entries it has n steps: the first k of them are moved, the others not."""
+
+    def __init__(self, config: PgbouncerReads, file: TextFile, console: "Client") -> None:
+        self.primary = config.primary
+        self.standby = config.standby
+        self.application = config.application
+        self._config = config
+        self._file = file
+        self._console = console
+
+    def ping(self) -> None:
+        self.share()
+
+    def close(self) -> None:
+        self._console.close()
+
+    def shares(self) -> tuple[int, ...]:
+        count = len(self._config.entries)
+        return tuple(round(100 * moved / count) for moved in range(count + 1))
+
+    def share(self) -> Share:
+        """What is in force, as the console says: the ini may have been edited and not reloaded."""
+        in_force = {name: f"{host}:{port}" for name, host, port, *_ in self._console.rows("SHOW DATABASES")}
+        moved = 0
+        for entry in self._config.entries:
+            at = in_force.get(entry)
+            if at not in {self._config.primary_at, self._config.standby_at}:
+                raise LookupError(f"PgBouncer's {entry} points to {at}, neither the primary nor the standby")
+            moved += at == self._config.standby_at
+        return Share(standby=self.shares()[moved])
+
+    def shift(self, share: Share) -> None:
+        if share.standby not in self.shares():
+            raise LookupError(f"{share.standby} percent cannot be set: {_entries(self._config)} give {self.shares()}")
+        moved = self.shares().index(share.standby)
+        config = self._config
+        wanted = {
+            entry: config.standby_at if place < moved else config.primary_at
+            for place, entry in enumerate(config.entries)
+        }
+        self._file.rewrite(lambda text: point(text, wanted))
+        # Also when the ini is already so: a crash may have come between the edit and the reload.
+        self._console.command("RELOAD")
+        for entry in config.entries:
+            self._console.command(f"RECONNECT {entry}")
+
+
+def point(text: str, wanted: Mapping[str, str]) -> str:
+    """The ini with each entry of [databases] pointing to its HOST:PORT; every other byte as it was.
+
+    Raises:
+        LookupError: an entry is not there.
+    """
+    lines, section, found = text.splitlines(keepends=True), "", set()
+    for number, line in enumerate(lines):
+        if head := _SECTION.match(line):
+            section = head.group(1).strip()
+        entry = _ENTRY.match(line)
+        if section == "databases" and entry and entry.group(1).strip('"') in wanted:
+            name = entry.group(1).strip('"')
+            found.add(name)
+            host, port = wanted[name].rsplit(":", 1)
+            settings = _set(_set(line[entry.end() :], "host", host), "port", port)
+            lines[number] = line[: entry.end()] + settings
+    if missing := sorted(wanted.keys() - found):
+        raise LookupError(f"[databases] of the ini has no entry {', '.join(missing)}")
+    return "".join(lines)
+
+
+def _set(settings: str, name: str, value: str) -> str:
+    """A connection string with one setting changed, or put in front if it was not there."""
+    for setting in _SETTING.finditer(settings):
+        if setting.group(1) == name:
+            return settings[: setting.start(2)] + value + settings[setting.end(2) :]
+    return f"{name}={value} {settings}"
+
+
+def _entries(config: PgbouncerReads) -> str:
+    return f"{len(config.entries)} entries" if len(config.entries) > 1 else "1 entry"
+
+
+_SECTION: Final = re.compile(r"\s*\[([^\]]*)\]")
+_ENTRY: Final = re.compile(r'\s*("?[A-Za-z0-9_]+"?)\s*=\s*')
+_SETTING: Final = re.compile(r"(\w+)\s*=\s*('(?:[^']|'')*'|[^\s']*)")

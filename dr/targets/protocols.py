@@ -1,0 +1,209 @@
+"""How steps see the things they act on. One small Protocol each; a technology is a file beside this one.
+
+Every call raises `TargetUnreachable` when the thing could not be asked, and takes no longer than the deadline its
+target was opened with. A call that changes something is harmless when repeated.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Protocol
+
+import msgspec
+
+LocalPath = Annotated[str, msgspec.Meta(min_length=1, extra={"path": True})]
+"""A path of this machine. A relative one is meant from the folder of `dr.toml`; binding makes it absolute."""
+
+
+class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What `dr.toml` says about one target. A technology subclasses it with `tag="its-name"`."""
+
+    speaks: ClassVar[tuple[str, ...]]
+    """Names of the Protocols that the opened target fulfils."""
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target is opened with, besides its configuration."""
+
+    name: str
+    """The target's name in `dr.toml`; errors begin with it."""
+    label: str
+    """Who is asking, for the target's own records: `dr:<run>:<step>:<attempt>`."""
+    timeout: float
+    """Seconds from now within which every call must have returned."""
+    secret: Callable[[str], str]
+    """Resolves a reference and masks what it finds from then on."""
+    mask: Callable[[str], None]
+    """Masks a value that is only a part of a secret, such as the password in a connection string."""
+
+
+class Target(Protocol):
+    """What every target can do."""
+
+    def ping(self) -> None:
+        """Ask whether it can be reached, cheaply and without changing anything."""
+        ...
+
+    def close(self) -> None:
+        """Let it go. Harmless when repeated; raises nothing."""
+        ...
+
+
+class TargetUnreachable(Exception):
+    """The target could not be asked: refused, timed out, wrong credentials. Says nothing about what it did before."""
+
+
+class Conflict(Exception):
+    """Somebody else changed the thing between the look and the change."""
+
+
+class FlagState(msgspec.Struct, frozen=True):
+    """One feature flag as it stands in its store."""
+
+    enabled: bool
+    variant: str
+    """Name of the variant that is served by default; empty when the application's own default is."""
+    targeted: bool = False
+    """Rules decide before the default variant does. Read only: writing a flag leaves its rules alone."""
+
+
+class FlagStore(Protocol):
+    """Where an application's feature flags stand."""
+
+    def read(self, flag: str) -> FlagState:
+        """The flag as it stands. Raises LookupError when there is no such flag."""
+        ...
+
+    def write(self, flag: str, state: FlagState, *, expected: FlagState) -> FlagState:
+        """Set the flag, if it still stands as `expected` (or already as `state`); returns what is stored.
+
+        Raises:
+            LookupError: there is no such flag, or no such variant.
+            Conflict: somebody else changed it meanwhile.
+        """
+        ...
+
+
+class SessionMatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions of a database are meant. Every criterion that is given must fit."""
+
+    application: str | None = None
+    """The session's application_name."""
+    feature: str | None = None
+    """The feature that the leading SQL comment names: `/*feature='x'*/ select ...`."""
+    states: tuple[str, ...] = ()
+    """pg_stat_activity.state; empty means any."""
+    older_than: float = 0.0
+    """Seconds since the session's current (or last) query began."""
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """One session of a database, as the database itself shows it."""
+
+    pid: int
+    started: str
+    """Start of the backend (UTC). With the pid it names one session, pids being reused."""
+    user: str
+    application: str
+    feature: str | None
+    state: str
+    age: float
+    """Seconds since its current (or last) query began."""
+
+
+class Lag(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a standby is behind its primary."""
+
+    bytes: int
+    seconds: float
+    """0 when there is nothing left to replay; never NULL as in pg_stat_replication of an idle system."""
+
+
+class Database(Protocol):
+    """A database server."""
+
+    def is_standby(self) -> bool: ...
+
+    def sessions(self, match: SessionMatch) -> tuple[Session, ...]:
+        """Client sessions of this database that match; never dr's own, replication or background workers."""
+        ...
+
+    def terminate(self, sessions: tuple[Session, ...]) -> int:
+        """End these sessions, each only if pid and start still agree; returns how many were told to end."""
+        ...
+
+    def scalar(self, query: str) -> object:
+        """First column of the first row, read in a READ ONLY transaction; None when there is no row.
+
+        A JSON value: numbers stay numbers, what JSON has no type for becomes text.
+
+        Raises:
+            LookupError: the database refuses the query.
+        """
+        ...
+
+    def lag_behind(self, primary: "Database") -> Lag:
+        """How far this standby is behind `primary`, in WAL bytes and seconds.
+
+        Raises:
+            LookupError: it is not a standby of that primary.
+        """
+        ...
+
+    def wal_position(self) -> int:
+        """Bytes of WAL flushed (a primary) or replayed (a standby): an LSN as a number."""
+        ...
+
+    def reads_seen(self, application: str, window: float) -> int:
+        """Distinct queries of the application's sessions begun on this server within `window` seconds.
+
+        Takes that long. By sampling, so a lower bound; 0 means that none was seen.
+        """
+        ...
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """How reads are routed: percent that goes to the standby (0 to 100)."""
+
+    standby: int
+
+
+class ReadRouter(Protocol):
+    """What decides where an application reads."""
+
+    primary: str
+    """Name of the target that is the primary database."""
+    standby: str
+    """Name of the target that takes the reads."""
+    application: str
+    """application_name of the sessions that read."""
+
+    def shares(self) -> tuple[int, ...]:
+        """The shares it can set, ascending, from 0 to 100. A stage between them cannot be set."""
+        ...
+
+    def share(self) -> Share:
+        """The share in force. Raises LookupError when what decides is not of the router's making."""
+        ...
+
+    def shift(self, share: Share) -> None:
+        """Set the share, one of `shares()`.
+
+        Raises:
+            LookupError: it cannot set this share.
+            Conflict: somebody else keeps changing what decides.
+        """
+        ...
+
+
+class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
+    status: int
+    body: bytes
+    """At most the first 64 KiB."""
+    seconds: float
+
+
+class HttpEndpoint(Protocol):
+    """A website or service."""
+
+    def get(self, path: str, *, timeout: float) -> HttpReply:
+        """GET the path, which stands after the endpoint's own address; a redirect is an answer and is not followed."""
+        ...

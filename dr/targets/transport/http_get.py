@@ -1,0 +1,108 @@
+"""One GET request within a deadline, on a connection of its own, as a new user's is."""
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Final
+from urllib.parse import urlsplit
+
+from dr import __version__
+from dr.targets.protocols import HttpReply, Opening, TargetUnreachable
+from dr.targets.transport.deadline import within
+
+MAX_BODY: Final = 65_536
+MOST_TEXT: Final = 200
+"""Characters of an error: a server may answer with anything (safety rule 15)."""
+
+
+class Client:
+    """Sends requests to one address. Threads may share it."""
+
+    def __init__(self, url: str, opening: Opening) -> None:
+        parts = urlsplit(url)
+        self._name = opening.name
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._prefix = parts.path.rstrip("/")
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._headers = {"User-Agent": f"dr/{__version__} ({opening.label})", "Connection": "close"}
+        self._deadline = time.monotonic() + opening.timeout
+
+    def connect(self) -> None:
+        """Connect and hang up. Raises TargetUnreachable."""
+        with self._reachable():
+            self._connect(self._deadline).close()
+
+    def get(self, path: str, timeout: float) -> HttpReply:
+        """The answer, whatever its status. A redirect is not followed.
+
+        Raises:
+            TargetUnreachable: no whole answer within `timeout`, counted from the name look-up to the body's last byte.
+        """
+        began = time.monotonic()
+        end = min(began + timeout, self._deadline)
+        with self._reachable(path), self._connect(end) as sock, _hanging_up(sock, end):
+            connection = self._over(sock)
+            try:
+                connection.request("GET", self._prefix + path, headers=self._headers)
+                response = connection.getresponse()
+                body = response.read(MAX_BODY)
+            finally:
+                connection.close()
+            seconds = time.monotonic() - began
+            if began + seconds >= end:
+                raise TimeoutError
+            if response.length and len(body) < MAX_BODY:
+                raise http.client.IncompleteRead(body, response.length)
+            return HttpReply(status=response.status, body=body, seconds=seconds)
+
+    def _connect(self, end: float) -> socket.socket:
+        """Connect by `end`, looking up the name included."""
+        left = max(0.001, end - time.monotonic())
+        call = partial(socket.create_connection, (self._host, self._port), timeout=left)
+        return within(left, call, discard=socket.socket.close)
+
+    def _over(self, sock: socket.socket) -> http.client.HTTPConnection:
+        """An HTTP connection over the connected socket."""
+        connection = http.client.HTTPConnection(self._host, self._port)
+        if self._tls is not None:
+            connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls)
+            sock = self._tls.wrap_socket(sock, server_hostname=self._host)
+        connection.sock = sock
+        return connection
+
+    @contextmanager
+    def _reachable(self, path: str = "") -> Iterator[None]:
+        what = f"{self._name} {path}".rstrip()
+        try:
+            yield
+        except TimeoutError:
+            raise TargetUnreachable(f"{what}: no answer in time") from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise TargetUnreachable(f"{what}: {reason[:MOST_TEXT]}") from None
+
+
+@contextmanager
+def _hanging_up(sock: socket.socket, end: float) -> Iterator[None]:
+    """Hang up at `end`. A socket's own timeout begins anew with each byte, and a sick server may well drip."""
+    handle = sock.dup()  # stays valid when TLS takes the socket over
+
+    def hang_up() -> None:
+        with suppress(OSError):  # the other side was quicker
+            handle.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, end - time.monotonic()), hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        handle.close()

@@ -1,0 +1,146 @@
+"""A small text file that people and programs edit while dr does: read whole, replaced atomically.
+
+Two writers of dr exclude each other by a lock on the file's own inode; a lock file beside it was rejected as litter.
+Other editors know no lock, so the file is compared once more right before it is replaced.
+"""
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from dr.targets.protocols import Conflict, TargetUnreachable
+
+MAX_BYTES: Final = 1 << 20
+"""Flag files and proxy configurations are far smaller; reading anything larger is a mistake."""
+TRIES: Final = 5
+LOCK_POLL: Final = 0.005
+
+
+class TextFile:
+    """The file at `path`; `deadline` is a time of `time.monotonic`."""
+
+    def __init__(self, path: str, deadline: float) -> None:
+        self.path = path
+        self._deadline = deadline
+
+    def read(self) -> str:
+        """The whole text.
+
+        Raises:
+            TargetUnreachable: it is missing, not ours to read, not a regular file, not UTF-8, or larger than 1 MiB.
+        """
+        with self._reachable():
+            return self._text(_content(Path(self.path)))
+
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Replace the text by `change(text)`; whoever reads meanwhile sees the old text or the new one, whole.
+
+        `change` is called again on the newer text when somebody else wrote in between, so it loses nobody's edit. The
+        file keeps its mode and owner; where it is a symbolic link, the file it points to is replaced.
+
+        Raises:
+            TargetUnreachable: as for `read`, or it cannot be replaced with its owner kept.
+            Conflict: somebody else keeps writing it.
+        """
+        with self._reachable(), self._locked() as real:
+            for _ in range(TRIES):
+                old = _content(real)
+                text = self._text(old)
+                new = change(text)
+                if new == text or _replace(real, old, new.encode()):
+                    return
+        raise Conflict(f"{self.path} was changed by somebody else at each of {TRIES} tries to change it")
+
+    def _text(self, content: bytes) -> str:
+        if len(content) > MAX_BYTES:
+            raise TargetUnreachable(f"{self.path} is larger than {MAX_BYTES} bytes")
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise TargetUnreachable(f"{self.path} is not UTF-8: byte {error.start}") from None
+
+    @contextmanager
+    def _locked(self) -> Iterator[Path]:
+        """The real path, with its inode locked against other writers of dr."""
+        while True:
+            real = Path(os.path.realpath(self.path, strict=True))
+            opened = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                if _try_lock(opened) and os.path.samestat(os.fstat(opened), real.stat()):
+                    yield real
+                    return
+            finally:
+                os.close(opened)
+            if time.monotonic() > self._deadline:
+                raise TargetUnreachable(f"{self.path} is locked by another process")
+            time.sleep(LOCK_POLL)
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TargetUnreachable(f"{self.path}: {error.strerror}") from error
+
+
+def _try_lock(opened: int) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _content(path: Path) -> bytes:
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer that never comes.
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(opened, "rb") as file:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise TargetUnreachable(f"{path} is not a regular file")
+        return file.read(MAX_BYTES + 1)
+
+
+def _replace(path: Path, old: bytes, new: bytes) -> bool:
+    """Put `new` in the place of `old`; False if the file no longer holds `old`. Durable when it returns True."""
+    # One fixed name: only the holder of the lock writes it, and what a crash left is taken away by the next writer.
+    beside = path.with_name(f".{path.name}.dr-new")
+    beside.unlink(missing_ok=True)
+    opened = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(opened, "wb") as file:
+            file.write(new)
+            file.flush()
+            _take_after(path.stat(), opened)
+            os.fsync(opened)
+        if _content(path) != old:
+            return False
+        beside.rename(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return True
+
+
+def _take_after(before: os.stat_result, opened: int) -> None:
+    """Give the opened file the owner and mode of the one it replaces, and a later time of modification."""
+    now = os.fstat(opened)
+    if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
+        os.fchown(opened, before.st_uid, before.st_gid)
+    os.fchmod(opened, stat.S_IMODE(before.st_mode))
+    # Pollers look for a *later* time, and the kernel's clock for files stands still for some milliseconds: of two edits
+    # within one tick the second would never be seen.
+    if now.st_mtime_ns <= before.st_mtime_ns:
+        later = before.st_mtime_ns + 1_000_000
+        os.utime(opened, ns=(later, later))
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
