@@ -1,0 +1,90 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dr.demo import wait
+from dr.demo.workspace import CommandFailed, Workspace
+
+# An owner that fills its workspace with what is hard to end: servers, a backend busy in a query that never looks up,
+# a frozen server, and a program deaf to every signal it may ignore.
+OWNER = """
+import signal, threading, time
+from dr.demo import postgres, wait
+from dr.demo.workspace import Workspace
+
+BUSY = "/*busy*/ select count(*) from generate_series(1, 100000000000)"
+
+with Workspace() as workspace:
+    primary, standby = postgres.pair_in(workspace)
+    threading.Thread(target=lambda: primary.connect().execute(BUSY), daemon=True).start()
+    query = "select count(*) from pg_stat_activity where query like '/*busy%'"
+    wait.until(lambda: primary.connect().execute(query).fetchone()[0] == 1, 10, "a busy backend")
+    standby.freeze()
+    workspace.spawn(["sh", "-c", "trap '' INT TERM HUP QUIT; while :; do sleep 1; done"], "deaf.log")
+    print(workspace.directory, flush=True)
+    time.sleep(600)
+"""
+
+
+def inhabitants(directory: Path) -> list[psutil.Process]:
+    """The processes that live in a directory: there, or started with it in their arguments."""
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline", "status"]):
+        words = [process.info["cwd"] or "", *(process.info["cmdline"] or [])]
+        if process.info["status"] != "zombie" and any(str(directory) in word for word in words):
+            found.append(process)
+    return found
+
+
+def segments(directory: Path) -> set[str]:
+    """The System V shared memory of the servers in a directory."""
+    locks = directory.glob("*/postmaster.pid")
+    return {lock.read_text().splitlines()[6].split()[1] for lock in locks}
+
+
+def existing_segments() -> set[str]:
+    return {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_of_an_owner_that_ends_by(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        directory = Path(owner.stdout.readline().strip())
+        memory = segments(directory)
+        assert len(inhabitants(directory)) > 10
+        assert len(memory) == 2
+        assert memory <= existing_segments()
+        owner.send_signal(number)
+    wait.until(lambda: not directory.exists(), 30, "the directory is gone")
+    wait.until(lambda: not inhabitants(directory), 30, "the sweeper has ended")
+    assert not memory & existing_segments()
+
+
+def test_an_error_inside_ends_everything_and_comes_through() -> None:
+    children: list[subprocess.Popen[bytes]] = []
+
+    def fail() -> None:
+        with workspace:
+            children.append(workspace.spawn(["sleep", "600"], "sleep.log"))
+            raise ZeroDivisionError
+
+    workspace = Workspace()
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert children[0].returncode == -signal.SIGKILL
+    assert not workspace.directory.exists()
+
+
+def test_a_failed_program_is_told_with_its_last_words() -> None:
+    with (
+        Workspace() as workspace,
+        pytest.raises(CommandFailed, match=r"^sh ended with status 3\nfarewell$"),
+    ):
+        workspace.run(["sh", "-c", "echo farewell; exit 3"], "sh.log")
