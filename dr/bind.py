@@ -3,6 +3,7 @@
 Everything that is wrong is collected and named with file:line:column; a plan is only made of a runbook without errors.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from dr.core.plan import STEADY_STATE, Plan, PlannedStep
 from dr.core.runbook import Mode, Parameter, ParameterValue, Runbook, Stage, StepSpec
 from dr.core.step import Step, target_fields
 from dr.environment import Environment
-from dr.errors import UsageError
+from dr.errors import RunbookWrong, UsageError
 from dr.findings import Finding, Path, did_you_mean, explain, wrong
 from dr.load import Document
 from dr.steps import CATALOGUE
@@ -40,6 +41,8 @@ def bind(
     """The plan of a runbook.
 
     Args:
+        document: the runbook as it was read.
+        mode: whether the steps' `ungraceful` part applies.
         environment: None checks the runbook alone, without its targets.
         given: parameters by name, as text from the command line.
         samples: parameters that were not given take a sample of their type, for a check.
@@ -64,15 +67,18 @@ class _Binding:
         self._ids: set[str] = {STEADY_STATE}
 
     def plan(self, given: Mapping[str, str], *, samples: bool) -> Plan:
-        runbook = self._convert(self._document.value, Runbook, ())
-        self._refuse_if_wrong()
-        assert runbook is not None
+        runbook: Runbook | None = self._convert(self._document.value, Runbook, ())
+        if runbook is None:
+            self._salvage()
+            raise self._wrong()
         self._check_parameters(runbook.parameters)
-        self._refuse_if_wrong()
-        self._values = _parameters(runbook, given, samples=samples)
+        if self._findings:
+            raise self._wrong()
+        self._values = _parameters(runbook.parameters, given, samples=samples)
         stages = tuple(self._stage(raw, ("steps", at)) for at, raw in enumerate(runbook.steps))
         steady_state = self._steady_state(runbook.steady_state) if runbook.steady_state is not None else None
-        self._refuse_if_wrong()
+        if self._findings:
+            raise self._wrong()
         targets = self._environment.targets if self._environment else {}
         return Plan(
             runbook=runbook.name,
@@ -88,12 +94,24 @@ class _Binding:
             targets={name: msgspec.to_builtins(targets[name]) for name in sorted(self._used) if name in targets},
         )
 
-    def _refuse_if_wrong(self) -> None:
-        if self._findings:
-            document = self._document
-            placed = [(document.place(item.path, of_key=item.of_key), item.what) for item in self._findings]
-            placed.sort(key=lambda item: (item[0].line, item[0].column))
-            raise wrong(document.name, placed)
+    def _wrong(self) -> RunbookWrong:
+        document = self._document
+        placed = [(document.place(item.path, of_key=item.of_key), item.what) for item in self._findings]
+        placed.sort(key=lambda item: (item[0].line, item[0].column))
+        return wrong(document.name, placed)
+
+    def _salvage(self) -> None:
+        """Look for errors in the steps too when the head is wrong already, so that all of them are told at once."""
+        raw = self._document.value
+        if not isinstance(raw, dict):
+            return
+        with contextlib.suppress(msgspec.ValidationError):
+            parameters = msgspec.convert(raw.get("parameters", {}), dict[str, Parameter])
+            self._values = _parameters(parameters, {}, samples=True)
+        steps = raw.get("steps")
+        for at, step in enumerate(steps if isinstance(steps, list) else ()):
+            if isinstance(step, dict):
+                self._stage(step, ("steps", at))
 
     def _convert(self, value: object, kind: Any, path: Path) -> Any:
         """`value` as a `kind`, or None and the findings that say why not."""
@@ -256,14 +274,16 @@ def _referred(config: msgspec.Struct) -> tuple[str, ...]:
     return tuple(name for name, _ in target_fields(config))
 
 
-def _parameters(runbook: Runbook, given: Mapping[str, str], *, samples: bool) -> dict[str, ParameterValue]:
+def _parameters(
+    declared: Mapping[str, Parameter], given: Mapping[str, str], *, samples: bool
+) -> dict[str, ParameterValue]:
     """The value of every declared parameter."""
     for name in given:
-        if name not in runbook.parameters:
-            suggestion = did_you_mean(name, runbook.parameters)
+        if name not in declared:
+            suggestion = did_you_mean(name, declared)
             raise UsageError(f"the runbook has no parameter {name!r}{suggestion}", stands="nothing was touched")
     values: dict[str, ParameterValue] = {}
-    for name, parameter in runbook.parameters.items():
+    for name, parameter in declared.items():
         if name in given:
             values[name] = _parse(name, parameter, given[name])
         elif parameter.default is not None:

@@ -291,7 +291,7 @@ class Engine:
                 return work(here)
             except StopRequested:
                 return Halted()
-            except Exception as error:  # the one boundary to steps and targets: anything they raise is only a claim
+            except Exception as error:  # noqa: BLE001 - the one boundary to steps and targets: anything they raise is only a claim
                 return Raised(_say_error(error))
             finally:
                 here.close()

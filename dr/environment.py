@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from dr.core.duration import decode_hook
 from dr.core.runbook import Name
 from dr.errors import UsageError
 from dr.findings import Path as ValuePath
@@ -74,10 +75,10 @@ class Config:
                 what = f"{raw.get('type')!r} is not a type of target{did_you_mean(raw.get('type'), TARGET_TYPES)}"
                 findings.append((place(self._text, (*path, "type")), what))
                 continue
-            for finding in explain(raw, kind, path):
-                findings.append((place(self._text, finding.path), finding.what))
-            if not findings:
-                config = msgspec.convert(raw, kind)
+            wrong_here = [(place(self._text, finding.path), finding.what) for finding in explain(raw, kind, path)]
+            findings += wrong_here
+            if not wrong_here:
+                config = msgspec.convert(raw, kind, dec_hook=decode_hook)
                 targets[target] = absolute_paths(config, self.path.parent.absolute())
         if findings:
             raise wrong(str(self.path), findings)
@@ -106,7 +107,7 @@ def load_config(path: Path) -> Config:
 
 
 def place(text: str, path: ValuePath) -> Place:
-    """Where the value at `path` is written, as far as lines tell: its table, then its key. (tomllib keeps no positions.)"""
+    """Where the value at `path` is written, as far as lines tell: its table, then its key. tomllib tells no positions."""
     table, best, depth = "", Place(1, 1), 0
     for number, line in enumerate(text.splitlines(), 1):
         header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)

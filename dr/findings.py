@@ -1,7 +1,7 @@
 """What is wrong with a document, where, and what was probably meant.
 
-msgspec validates in one fast pass and stops at the first error. Only when it refuses is the document walked here, to collect
-every error with its path; the path becomes file:line:column.
+msgspec validates in one fast pass and stops at the first error. Only when it refuses is the document walked here, to
+collect every error with its path; the path becomes file:line:column.
 """
 
 import difflib
@@ -14,9 +14,12 @@ from typing import Annotated, Any, Union
 import msgspec
 
 from dr.core.duration import decode_hook
+from dr.core.runbook import NAME_PATTERN
 from dr.errors import RunbookWrong
 
 Path = tuple[str | int, ...]
+FEW = 8
+"""Names that are listed when none of them is close to what was written."""
 MOST = 20
 """Findings that are shown; more of them help nobody."""
 
@@ -41,7 +44,9 @@ def wrong(file: str, findings: Sequence[tuple[Place | None, str]]) -> RunbookWro
     lines = [f"{file}:{place.line}:{place.column}: {what}" if place else f"{file}: {what}" for place, what in findings]
     if len(lines) > MOST:
         lines = [*lines[:MOST], f"and {len(lines) - MOST} more"]
-    return RunbookWrong("\n".join(lines), stands="nothing was touched", hint="dr kinds   (what each kind of step takes)")
+    return RunbookWrong(
+        "\n".join(lines), stands="nothing was touched", hint="dr kinds   (what each kind of step takes)"
+    )
 
 
 def did_you_mean(name: object, known: typing.Iterable[str]) -> str:
@@ -50,7 +55,7 @@ def did_you_mean(name: object, known: typing.Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if close:
         return f" (did you mean {close[0]!r}?)"
-    return f" (known: {', '.join(names)})" if 0 < len(names) <= 8 else ""
+    return f" (known: {', '.join(names)})" if 0 < len(names) <= FEW else ""
 
 
 def explain(value: object, kind: Any, path: Path = ()) -> list[Finding]:
@@ -75,7 +80,7 @@ def _inside(value: object, kind: Any, path: Path) -> Iterator[Finding]:
         for key, item in value.items():
             key_type, item_type = typing.get_args(kind)
             if explain(key, key_type):
-                yield Finding((*path, key), f"{key!r} is not {_describe(key_type)}", of_key=True)
+                yield Finding((*path, key), f"{key!r}: {explain(key, key_type)[0].what}", of_key=True)
             yield from explain(item, item_type, (*path, key))
     elif isinstance(value, list) and origin in (tuple, list):
         inner = typing.get_args(kind)
@@ -117,22 +122,22 @@ def _meant(value: object, kind: Any) -> Any:
     return fits[0] if fits else kind
 
 
-def _describe(kind: Any) -> str:
-    if typing.get_origin(kind) is Annotated:
-        for meta in typing.get_args(kind)[1:]:
-            if isinstance(meta, msgspec.Meta) and meta.description:
-                return f"a name of {meta.description}"
-    return f"a {getattr(_bare(kind), '__name__', kind)}"
-
-
 _AT = re.compile(r" - at (?:the key in )?`\$.*`$")
-_PYTHON = {"`int`": "a whole number", "`str`": "text", "`float`": "a number", "`bool`": "true or false", "`object`": "a mapping"}
+_PYTHON = {
+    "`int`": "a whole number",
+    "`str`": "text",
+    "`float`": "a number",
+    "`bool`": "true or false",
+    "`object`": "a mapping",
+}
 _PYTHON |= {"`array`": "a list", "`null`": "nothing"}
 
 
 def _plain(message: str) -> str:
     """msgspec's message in the words of a person who writes YAML."""
     text = _AT.sub("", message)
+    if NAME_PATTERN in text:
+        return "a name is made of lower-case letters, digits and hyphens, and begins with a letter"
     for name, words in _PYTHON.items():
         text = text.replace(name, words)
     text = re.sub(r"`([^`|]+(?: \| [^`|]+)+)`", lambda match: _either(match[1]), text)

@@ -64,7 +64,7 @@ class RealTargets:
     @contextlib.contextmanager
     def open(self, name: str, label: str, timeout: float) -> Iterator[Target]:
         secrets = self._secrets
-        opening = Opening(label=label, timeout=timeout, secret=secrets.resolve, mask=secrets.remember)
+        opening = Opening(name=name, label=label, timeout=timeout, secret=secrets.resolve, mask=secrets.remember)
         target = open_target(self._configs[name], opening)
         try:
             yield target
@@ -102,14 +102,15 @@ def real_world(targets: RealTargets, secrets: Secrets, operator: Operator, watch
 
 def make_step(planned: PlannedStep) -> Step:
     """The step of a line of the plan."""
-    return msgspec.convert(planned.params, CATALOGUE[planned.kind], dec_hook=decode_hook)
+    step: Step = msgspec.convert(planned.params, CATALOGUE[planned.kind], dec_hook=decode_hook)
+    return step
 
 
 def preflight(plan: Plan, targets: RealTargets) -> None:
     """Ask every target that a step acts on, side by side, before anything is touched (safety rule 9).
 
-    Targets that are only looked at are left out: the website being down is why the runbook is run. So are those of steps
-    that this run skips.
+    Targets that are only looked at are left out: the website being down is why the runbook is run. So are those of
+    steps that this run skips.
 
     Raises:
         PreconditionFailed: at least one does not answer.
@@ -162,12 +163,7 @@ def go_on(stored: StoredRun, make_world: Callable[[Plan], World], actor: str) ->
     journal, torn = stored.resume(this_process())
     try:
         folded = fold(stored)
-        if isinstance(folded.state, s.Ended):
-            raise RunEnded(
-                f"the run {stored.run} has ended: {folded.state.finish}, service {folded.state.service}",
-                stands="nothing was touched",
-                hint=f"dr show {stored.run}",
-            )
+        _refuse_ended(stored, folded.state)
         engine = Engine(folded.plan, journal, folded.state, make_world(folded.plan), actor)
         engine.record(
             e.RunResumed(
@@ -183,20 +179,20 @@ def go_on(stored: StoredRun, make_world: Callable[[Plan], World], actor: str) ->
     return engine
 
 
-def fold(stored: StoredRun) -> Folded:
-    """Read a run back. The chain is not verified here (`StoredRun.verify` does that).
+def begun(stored: StoredRun) -> tuple[Plan, e.Entry]:
+    """The plan a run is pinned to, and its first entry (safety rule 11).
 
     Raises:
-        JournalBroken: an entry cannot be read, or cannot follow the one before it.
-        PlanChanged: the stored plan is not the one the run was started with (safety rule 11).
         NoSuchRun: the run was never started.
+        PlanChanged: the stored plan is not the one the run was started with.
     """
     raw = stored.plan()
-    entries = stored.entries()
-    first = next(entries, None)
+    first = next(stored.entries(), None)
     if first is None or not isinstance(first.event, e.RunStarted):
         raise NoSuchRun(
-            f"the run {stored.run} was never started", stands="nothing was touched by it", hint="start a new one: dr run"
+            f"the run {stored.run} was never started",
+            stands="nothing was touched by it",
+            hint="start a new one: dr run",
         )
     if digest(raw) != first.event.plan:
         raise PlanChanged(
@@ -205,12 +201,23 @@ def fold(stored: StoredRun) -> Folded:
             hint=f"dr audit verify {stored.run}",
         )
     try:
-        plan = decode_plan(raw)
+        return decode_plan(raw), first
     except msgspec.DecodeError as error:
-        raise PlanChanged(f"the plan of {stored.run} is of another format: {error}", stands="nothing was touched") from None
-    state = s.evolve(plan, s.NotStarted(), first.event)
+        what = f"the plan of {stored.run} is of another format: {error}"
+        raise PlanChanged(what, stands="nothing was touched") from None
+
+
+def fold(stored: StoredRun) -> Folded:
+    """Read a run back. The chain is not verified here (`StoredRun.verify` does that).
+
+    Raises:
+        JournalBroken: an entry cannot be read, or cannot follow the one before it.
+        NoSuchRun, PlanChanged: as `begun`.
+    """
+    plan, first = begun(stored)
+    state: s.State = s.NotStarted()
     last = first
-    for last in entries:
+    for last in stored.entries():
         try:
             state = s.evolve(plan, state, last.event)
         except s.IllegalEvent as error:
@@ -231,7 +238,10 @@ def roll_back(engine: Engine, because: str) -> None:
     then = engine.state.then if isinstance(engine.state, s.Paused) else engine.state
     if isinstance(then, s.RollingBack):
         return
-    if not isinstance(then, s.Running | s.Verifying | s.Deviating) or getattr(then, "finish", "completed") != "completed":
+    if (
+        not isinstance(then, s.Running | s.Verifying | s.Deviating)
+        or getattr(then, "finish", "completed") != "completed"
+    ):
         raise RollbackRefused("there is nothing to roll back any more", stands=f"the run is {s.describe(engine.state)}")
     barrier = rollback_refused(engine.plan, then.applied)
     if barrier is not None:
@@ -244,6 +254,15 @@ def roll_back(engine: Engine, because: str) -> None:
         engine.record(e.OperatorAnswered(choice="rollback", comment=because))
     else:
         engine.record(e.RollbackStarted(because=because))
+
+
+def _refuse_ended(stored: StoredRun, state: s.State) -> None:
+    if isinstance(state, s.Ended):
+        raise RunEnded(
+            f"the run {stored.run} has ended: {state.finish}, service {state.service}",
+            stands="nothing was touched",
+            hint=f"dr show {stored.run}",
+        )
 
 
 def this_process() -> str:

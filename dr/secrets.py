@@ -1,4 +1,4 @@
-"""Secrets: found where their references point, at the moment of use, and taken out of everything that is written down."""
+"""Secrets: found where their references point, at the moment of use, and masked in everything that is written down."""
 
 import os
 import threading

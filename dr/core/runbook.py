@@ -15,7 +15,8 @@ MAX_STEPS = 20_000
 MAX_DEPTH = 20
 """How deeply values may be nested."""
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
+NAME_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 OnFailure = Literal["pause", "rollback", "continue"]
 Mode = Literal["graceful", "ungraceful"]
 ParameterValue = str | int | float | bool
@@ -61,7 +62,7 @@ class StepSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kind: str
     title: str = ""
     params: dict[str, object] = {}
-    retry: Retry = Retry()
+    retry: Retry = msgspec.field(default_factory=Retry)
     timeout: Duration = duration("1m")
     """Seconds one attempt may take, from the first look to the last observation."""
     on_failure: OnFailure = "pause"
@@ -86,7 +87,7 @@ class Runbook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Each a step or `parallel:` with a list of steps; which of the two is told by the key (see `load`)."""
     description: str = ""
     owner: str = ""
-    objectives: Objectives = Objectives()
+    objectives: Objectives = msgspec.field(default_factory=Objectives)
     parameters: dict[Name, Parameter] = {}
     steady_state: dict[str, object] | None = None
     """The parameters of `health.verify`: what must hold at the end, and for how long."""

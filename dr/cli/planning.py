@@ -1,0 +1,95 @@
+"""`check`, `plan`, `kinds`, `schema`: everything that touches nothing."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from dr.bind import bind
+from dr.cli.options import config_option, parameters
+from dr.core.plan import Plan, digest, encode_plan
+from dr.environment import load_config
+from dr.load import read
+from dr.report.words import plan_lines
+
+runbook_argument = click.argument("runbook", type=click.Path(path_type=Path))
+parameter_option = click.option(
+    "-p",
+    "--param",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=parameters,
+    help="A parameter of the runbook.",
+)
+ungraceful_option = click.option(
+    "--ungraceful", is_flag=True, help="Part of the site is lost: pass over the steps that depend on it."
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dr check runbooks/database-overload.yaml
+  dr check runbooks/*.yaml --env production"""
+)
+@click.argument("runbooks", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--env", "environment", help="Also check that this environment has the targets.")
+@config_option
+def check(runbooks: tuple[Path, ...], environment: str | None, config: Path) -> None:
+    """Check a runbook; every error with file:line:column."""
+    declared = load_config(config).environment(environment) if environment else None
+    for path in runbooks:
+        count = len(bind(read(path), declared, {}, samples=True).steps())
+        click.echo(f"{path}: well ({count} step{'s' if count != 1 else ''})")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dr plan runbooks/database-overload.yaml --env production
+  dr plan runbooks/database-overload.yaml --env demo -p feature=recommendations --json"""
+)
+@runbook_argument
+@click.option("--env", "environment", required=True, help="The environment of dr.toml to bind to.")
+@parameter_option
+@ungraceful_option
+@click.option("--json", "as_json", is_flag=True, help="The plan as canonical JSON.")
+@config_option
+def plan(runbook: Path, environment: str, given: dict[str, str], ungraceful: bool, as_json: bool, config: Path) -> None:
+    """Show what a runbook would do, and touch nothing."""
+    bound = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
+    raw = encode_plan(bound)
+    if as_json:
+        click.echo(raw)
+    else:
+        click.echo("\n".join(plan_lines(bound, digest(raw))))
+
+
+@click.command(epilog="\b\nExamples:\n  dr kinds\n  dr kinds queries.terminate")
+@click.argument("kind", required=False)
+def kinds(kind: str | None) -> None:
+    """List the kinds of steps and their parameters."""
+    from dr.reference import kind_lines  # reads every docstring: only for this command
+
+    click.echo("\n".join(kind_lines(kind)))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dr schema > runbook.schema.json
+Then, as the first line of a runbook, for editors with the YAML language server:
+  # yaml-language-server: $schema=runbook.schema.json"""
+)
+def schema() -> None:
+    """Print the JSON Schema of runbooks, for editors."""
+    from dr.reference import runbook_schema  # builds a schema of every kind: only for this command
+
+    click.echo(msgspec.json.format(msgspec.json.encode(runbook_schema()), indent=2))
+
+
+def bind_to(runbook: Path, environment: str, given: dict[str, str], *, ungraceful: bool, config: Path) -> Plan:
+    """The plan of a runbook file in an environment of `dr.toml`."""
+    declared = load_config(config).environment(environment)
+    return bind(read(runbook), declared, given, "ungraceful" if ungraceful else "graceful")

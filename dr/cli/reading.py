@@ -1,0 +1,171 @@
+"""`runs`, `show`, `audit`: what the journal says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from dr.audit.journal import StoredRun
+from dr.cli.options import book, config_option, journal_option
+from dr.core import events as e
+from dr.core import state as s
+from dr.core.events import Entry
+from dr.errors import DrError, JournalBroken, UsageError
+from dr.report.words import clock, plan_lines, sentence
+from dr.runs import Folded, begun, fold
+
+REPLAY_UP_TO = 20_000
+"""Entries up to which `audit verify` also replays the run without being asked: about 0.1 s."""
+
+run_argument = click.argument("run_name", metavar="RUN")
+
+
+@click.command(epilog="\b\nExamples:\n  dr runs\n  dr runs --json | jq .")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per run.")
+@journal_option
+@config_option
+def runs(as_json: bool, journal: Path | None, config: Path) -> None:
+    """List the runs in the journal, newest last."""
+    import msgspec
+
+    rows = [_row(stored) for stored in book(config, journal).runs()]
+    if as_json:
+        for row in rows:
+            click.echo(msgspec.json.encode(row))
+        return
+    if not rows:
+        click.echo("there are no runs yet")
+    for row in rows:
+        click.echo(f"{row['run']}  {row['environment']:12}  {row['stands']}")
+
+
+@click.command(epilog="\b\nExamples:\n  dr show latest\n  dr show 20230515T1445")
+@run_argument
+@journal_option
+@config_option
+def show(run_name: str, journal: Path | None, config: Path) -> None:
+    """Show where a run stands and what happened in it."""
+    stored = book(config, journal).find(run_name)
+    folded = fold(stored)
+    assert isinstance(folded.first.event, e.RunStarted)
+    click.echo("\n".join(plan_lines(folded.plan, folded.first.event.plan)) + "\n")
+    for entry in stored.entries():
+        click.echo(f"{entry.seq:5}  {clock(entry.at)}  {entry.actor:10}  {sentence(entry.event)}")
+    click.echo(f"\n{stored.run}: {_stands(stored, folded)}")
+    for line in _recovery_time(stored, folded):
+        click.echo(line)
+
+
+@click.group(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit show latest --json")
+def audit() -> None:
+    """Verify and read the journal."""
+
+
+@audit.command(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit verify --all")
+@click.argument("run_name", metavar="[RUN]", required=False)
+@click.option("--all", "every", is_flag=True, help="Verify every run of the journal.")
+@click.option(
+    "--replay/--no-replay", default=None, help=f"Also replay the run; by default up to {REPLAY_UP_TO} entries."
+)
+@journal_option
+@config_option
+def verify(run_name: str | None, every: bool, replay: bool | None, journal: Path | None, config: Path) -> None:
+    """Verify that nothing was changed, added, moved or removed, and that the entries make sense.
+
+    Always: each entry follows the one before it by hash and number, the checkpoints agree, and the plan is the one the
+    run was started with. Replayed: every entry can follow the one before it by the rules of a run.
+    """
+    if every == bool(run_name):
+        raise UsageError("name a run or give --all", hint="dr runs")
+    found = book(config, journal)
+    broken = 0
+    for stored in found.runs() if every else (found.find(run_name or ""),):
+        try:
+            click.echo(_verified(stored, replay))
+        except DrError as error:
+            if not every:
+                raise
+            broken += 1
+            click.echo(f"{stored.run}: BROKEN [{error.code}] {error.what}")
+    if broken:
+        raise JournalBroken(
+            f"{broken} of the runs do not verify", stands="nothing was touched", hint="dr audit verify RUN"
+        )
+
+
+@audit.command(
+    "show", epilog="\b\nExamples:\n  dr audit show latest\n  dr audit show latest --json --step disable-feature"
+)
+@run_argument
+@click.option("--json", "as_json", is_flag=True, help="The raw lines of the journal.")
+@click.option("--step", help="Only entries of this step.")
+@journal_option
+@config_option
+def audit_show(run_name: str, as_json: bool, step: str | None, journal: Path | None, config: Path) -> None:
+    """Show the entries of a run. Works on a journal that does not verify, as far as it can be read."""
+    stored = book(config, journal).find(run_name)
+    for line in stored.raw():
+        entry = _read(line)
+        if step is not None and getattr(getattr(entry, "event", None), "step", None) != step:
+            continue
+        if as_json or entry is None:
+            click.echo(line)
+        else:
+            click.echo(f"{entry.seq:5}  {entry.at}  {entry.actor:10}  {sentence(entry.event)}")
+
+
+def _read(line: bytes) -> Entry | None:
+    """The entry, or None for a line that is none."""
+    import msgspec
+
+    try:
+        return e.decode_entry(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _verified(stored: StoredRun, replay: bool | None) -> str:
+    head, torn = stored.verify()
+    begun(stored)
+    folded = fold(stored) if (head.size <= REPLAY_UP_TO if replay is None else replay) else None
+    notes = [f"{head.size} entries", f"head {head.hash[:16]}", f"{len(stored.checkpoints())} checkpoints"]
+    notes.append("replayed" if folded else "not replayed (--replay does)")
+    if torn is not None:
+        notes.append(f"an unfinished entry of {torn.bytes} bytes at the end, as a crash leaves it")
+    if folded and not isinstance(folded.state, s.Ended):
+        notes.append(f"the run has not ended: {s.describe(folded.state)}")
+    return f"{stored.run}: verified; {', '.join(notes)}; unsigned"
+
+
+def _row(stored: StoredRun) -> dict[str, str]:
+    try:
+        folded = fold(stored)
+    except DrError as error:
+        return {"run": stored.run, "environment": "?", "stands": f"unreadable [{error.code}]"}
+    return {"run": stored.run, "environment": folded.plan.environment, "stands": _stands(stored, folded)}
+
+
+def _stands(stored: StoredRun, folded: Folded) -> str:
+    words = s.describe(folded.state)
+    if isinstance(folded.state, s.Ended):
+        return words
+    return (
+        f"{words}; held by {stored.holder()}"
+        if stored.is_held()
+        else f"{words}; nobody holds it (dr resume {stored.run})"
+    )
+
+
+def _recovery_time(stored: StoredRun, folded: Folded) -> Iterator[str]:
+    """The measured recovery time beside its objective: from detection until the steady state had held."""
+    from dr.engine import parse_iso
+
+    assert isinstance(folded.first.event, e.RunStarted)
+    well = [entry.at for entry in stored.entries() if isinstance(entry.event, e.HealthObserved) and entry.event.well]
+    if not well:
+        return
+    detected = folded.first.event.detected
+    seconds = parse_iso(well[-1]) - parse_iso(detected or folded.first.at)
+    goal = folded.plan.objectives.rto
+    verdict = "" if goal is None else f"; objective {goal}: {'met' if seconds <= goal else 'MISSED'}"
+    yield f"actual recovery time: {seconds:.1f} s from {'detection' if detected else 'the start of the run'}{verdict}"

@@ -1,0 +1,270 @@
+"""`run`, `resume`, `rollback`, `answer`: everything that acts."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast, get_args
+
+import click
+
+from dr.cli.options import actor, book, config_option, journal_option
+from dr.cli.planning import bind_to, parameter_option, runbook_argument, ungraceful_option
+from dr.cli.terminal import Json, Keyboard, Plain, is_terminal
+from dr.core import events as e
+from dr.core import state as s
+from dr.core.plan import Plan, digest, encode_plan
+from dr.engine import Answer, Engine, Interrupted, Waiting, Watcher, World, iso, parse_iso
+from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
+from dr.report.words import CHOICES, plan_lines
+from dr.runs import RealTargets, go_on, preflight, real_world, roll_back, start
+from dr.secrets import Secrets
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Entries as JSON lines, as they are written.")
+run_argument = click.argument("run_name", metavar="RUN")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dr run runbooks/database-overload.yaml --env production
+  dr run runbooks/database-overload.yaml --env drill --yes --reason "drill of the second quarter"
+  dr run runbooks/database-overload.yaml --env demo -p feature=recommendations --json --yes"""
+)
+@runbook_argument
+@click.option("--env", "environment", required=True, help="The environment of dr.toml to act on.")
+@parameter_option
+@ungraceful_option
+@click.option("--yes", is_flag=True, help="Do not ask before the first step.")
+@click.option("--reason", default="", help="Why; goes into the journal.")
+@click.option(
+    "--detected", metavar="TIME", default="", help="When the trouble was detected (ISO 8601); RTO counts from it."
+)
+@json_option
+@journal_option
+@config_option
+def run(
+    runbook: Path,
+    environment: str,
+    given: dict[str, str],
+    ungraceful: bool,
+    yes: bool,
+    reason: str,
+    detected: str,
+    as_json: bool,
+    journal: Path | None,
+    config: Path,
+) -> None:
+    """Execute a runbook: show the plan, ask, carry it out, verify the steady state."""
+    detected = _timestamp(detected) if detected else ""
+    plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
+    if not as_json:
+        click.echo("\n".join(plan_lines(plan, digest(encode_plan(plan)))) + "\n")
+    if not yes:
+        if not is_terminal():
+            raise UsageError(
+                "nobody can be asked here", stands="nothing was touched", hint="add --yes to run without asking"
+            )
+        click.confirm(f"Carry this out on {environment}?", abort=True)
+    secrets = Secrets()
+    targets = RealTargets(plan.targets, secrets)
+    targets.resolve_secrets()
+    if not ungraceful:
+        preflight(plan, targets)
+    with _watching(plan, as_json=as_json, since=parse_iso(detected) if detected else None) as (keyboard, watcher):
+        world = real_world(targets, secrets, keyboard, watcher, keyboard.stop)
+        engine = start(book(config, journal), plan, world, actor(), reason=reason, detected=detected)
+        if not as_json:
+            click.echo(f"run {engine.run_name}")
+        result = engine.run()
+    _finish(engine, result, as_json=as_json)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dr resume latest
+  dr resume 20230515T144500Z-database-overload-3fa9c1
+  dr resume 20230515T1445 --json"""
+)
+@run_argument
+@json_option
+@journal_option
+@config_option
+def resume(run_name: str, as_json: bool, journal: Path | None, config: Path) -> None:
+    """Go on with a run that was stopped, paused or killed.
+
+    RUN is a run's name, the beginning of one, or `latest`. Steps that are done are not repeated; a step in doubt is
+    looked at first.
+    """
+    _carry_on(run_name, config, journal, as_json=as_json)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dr answer latest retry
+  dr answer latest skip --comment "the feature is disabled already, seen in the console"
+  dr answer 20230515T1445 rollback"""
+)
+@run_argument
+@click.argument("choice", type=click.Choice(get_args(e.Choice)))
+@click.option("--comment", default="", help="Why; goes into the journal. `skip` needs one.")
+@json_option
+@journal_option
+@config_option
+def answer(run_name: str, choice: str, comment: str, as_json: bool, journal: Path | None, config: Path) -> None:
+    """Answer the question a run is paused on, and go on."""
+    if choice == "skip" and not comment:
+        raise UsageError("`skip` needs --comment: why is the step left out?", stands="nothing was touched")
+    _carry_on(run_name, config, journal, as_json=as_json, given=Answer(cast("e.Choice", choice), comment))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dr rollback latest --reason "the feature was not the cause"
+  dr rollback 20230515T1445"""
+)
+@run_argument
+@click.option("--reason", default="the operator asked for it", help="Why; goes into the journal.")
+@json_option
+@journal_option
+@config_option
+def rollback(run_name: str, reason: str, as_json: bool, journal: Path | None, config: Path) -> None:
+    """Undo what a run has applied, in reverse order.
+
+    For a run that has not ended: stopped, paused or killed. Refused once a step that cannot be undone may have been
+    applied.
+    """
+    _carry_on(run_name, config, journal, as_json=as_json, back=reason)
+
+
+def _carry_on(
+    run_name: str,
+    config: Path,
+    journal: Path | None,
+    *,
+    as_json: bool,
+    given: Answer | None = None,
+    back: str = "",
+) -> None:
+    """Go on with a run from where it stands."""
+    stored = book(config, journal).find(run_name)
+    secrets = Secrets()
+    with contextlib.ExitStack() as stack:
+
+        def make_world(plan: Plan) -> World:
+            targets = RealTargets(plan.targets, secrets)
+            targets.resolve_secrets()
+            keyboard, watcher = stack.enter_context(_watching(plan, as_json=as_json, since=None))
+            if given is not None:
+                keyboard.give(given)
+            return real_world(targets, secrets, keyboard, watcher, keyboard.stop)
+
+        engine = go_on(stored, make_world, actor())
+        if given is not None:
+            _check_answer(engine, given)
+        if back:
+            roll_back(engine, back)
+        result = engine.run()
+    _finish(engine, result, as_json=as_json)
+
+
+def _check_answer(engine: Engine, given: Answer) -> None:
+    question = engine.state.question if isinstance(engine.state, s.Paused) else None
+    if question is None:
+        raise UsageError(
+            f"the run {engine.run_name} has no open question",
+            stands=f"it is {s.describe(engine.state)}; nothing was touched",
+            hint=f"dr resume {engine.run_name}",
+        )
+    if given.choice not in question.choices:
+        raise UsageError(
+            f"{given.choice!r} is no answer to: {question.text}",
+            stands="the question is still open; nothing was touched",
+            hint=f"dr answer {engine.run_name} {'|'.join(question.choices)}",
+        )
+
+
+@contextlib.contextmanager
+def _watching(plan: Plan, *, as_json: bool, since: float | None) -> Iterator[tuple[Keyboard, Watcher]]:
+    """The keyboard that is listened to and the display that fits: live on a terminal, plain lines or JSON elsewhere."""
+    interactive = is_terminal() and not as_json
+    keyboard = Keyboard(interactive=interactive)
+    with keyboard.listening():
+        if as_json:
+            yield keyboard, Json()
+        elif not interactive:
+            yield keyboard, Plain()
+        else:
+            from dr.cli.live import Live  # rich: only for a person on a terminal
+
+            with Live(plan, since) as live:
+                keyboard.suspend_with(live.suspended())
+                yield keyboard, live
+
+
+def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json: bool) -> None:
+    """Say how it ended; everything but a recovery is an error with an exit status of its own."""
+    name = engine.run_name
+    match result:
+        case Interrupted(because=because):
+            raise Stopped(f"the run {name} was stopped: {because}", stands=_standing(engine), hint=f"dr resume {name}")
+        case Waiting(question=question):
+            lines = "\n".join(f"  {choice:9} {CHOICES[choice]}" for choice in question.choices)
+            raise NeedsOperator(
+                f"{question.text}\n{lines}",
+                stands=_standing(engine),
+                hint=f"dr answer {name} {'|'.join(question.choices)}",
+            )
+        case s.Ended(finish="aborted"):
+            raise Aborted(
+                f"the run {name} was aborted", stands="what was applied stays applied", hint=f"dr show {name}"
+            )
+        case s.Ended(finish="rolled-back", service=service):
+            raise RolledBack(f"the run {name} was rolled back", stands=f"service: {service}", hint=f"dr show {name}")
+        case s.Ended(service="deviated"):
+            raise Deviated(
+                f"the run {name} finished, but the steady state does not hold",
+                stands="all steps are applied",
+                hint=f"dr show {name}",
+            )
+        case s.Ended(service=service):
+            if not as_json:
+                well = "the steady state held" if service == "well" else "no steady state was declared"
+                click.echo(f"\n{click.style('recovered', fg='green', bold=True)}: {name}; {well}")
+
+
+def _standing(engine: Engine) -> str:
+    """Where the run stands, in a line."""
+    match engine.state:
+        case s.Running() as running:
+            return _counted(engine, running)
+        case s.Paused(then=s.Running() as running):
+            return f"paused; {_counted(engine, running)}"
+        case state:
+            return s.describe(state)
+
+
+def _counted(engine: Engine, running: s.Running) -> str:
+    before = sum(len(stage) for stage in engine.plan.stages[: running.stage])
+    done = before + sum(isinstance(step, s.Finished) for step in running.steps)
+    doubt = [
+        planned.id
+        for planned, standing in zip(engine.plan.stages[running.stage], running.steps, strict=True)
+        if isinstance(standing, s.InDoubt | s.Doubted)
+    ]
+    in_doubt = f"; in doubt: {', '.join(doubt)}" if doubt else ""
+    return f"{done} of {len(engine.plan.steps())} steps finished{in_doubt}"
+
+
+def _timestamp(text: str) -> str:
+    """The operator's time as UTC. Without a zone it is the machine's local time."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"--detected takes a time such as 2023-05-15T10:00:00-04:00, not {text!r}", stands="nothing was touched"
+        ) from None
+    return iso(when.astimezone(UTC).timestamp())

@@ -1,0 +1,120 @@
+"""The person (or the program) in front of a run: who is asked, who is shown, and how Ctrl-C is heard."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+import click
+
+from dr.core import events as e
+from dr.engine import Answer
+from dr.report.words import CHOICES, clock, sentence
+
+
+class Plain:
+    """One line per entry: for logs, pipes, and people without a terminal."""
+
+    def __init__(self, started: float | None = None) -> None:
+        self._started = time.monotonic() if started is None else started
+
+    def entry(self, entry: e.Entry) -> None:
+        elapsed = time.monotonic() - self._started
+        click.echo(f"{clock(entry.at)}  +{elapsed:6.1f}s  {sentence(entry.event)}")
+
+    def say(self, step: str, text: str) -> None:
+        click.echo(f"{'':10}  {'':8}  {step}: … {text}")
+
+
+class Json:
+    """Each entry as the line that stands in the journal."""
+
+    def entry(self, entry: e.Entry) -> None:
+        click.echo(e.encode_entry(entry))
+
+    def say(self, step: str, text: str) -> None:
+        """Only entries go to a machine."""
+
+
+class Keyboard:
+    """Ctrl-C and the operator's answers.
+
+    The first Ctrl-C asks the run to stop at the next safe point, the second one leaves at once; both leave a run that
+    can be resumed. SIGTERM counts as a Ctrl-C.
+    """
+
+    def __init__(self, *, interactive: bool) -> None:
+        self.stop = threading.Event()
+        self._interactive = interactive
+        self._asking = False
+        self._given: Answer | None = None
+        self._suspend: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+
+    def give(self, answer: Answer) -> None:
+        """The answer to the first question, from the command line."""
+        self._given = answer
+
+    def suspend_with(self, suspend: contextlib.AbstractContextManager[None]) -> None:
+        """What makes room on the screen while a question is asked."""
+        self._suspend = suspend
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle Ctrl-C and SIGTERM within the block."""
+        before = {number: signal.signal(number, self._heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def ask(self, question: e.Question) -> Answer | None:
+        """`dr.engine.Operator`: the given answer, else the person on the terminal, else nobody."""
+        if self._given is not None:
+            answer, self._given = self._given, None
+            if answer.choice in question.choices:
+                return answer
+        if not self._interactive:
+            return None
+        with self._suspend:
+            return self._on_terminal(question)
+
+    def _on_terminal(self, question: e.Question) -> Answer | None:
+        click.echo(f"\n{click.style('QUESTION', bold=True)}  {question.text}", err=True)
+        for choice in question.choices:
+            click.echo(f"  {choice:9} {CHOICES[choice]}", err=True)
+        self._asking = True
+        try:
+            choice = click.prompt("Your answer", type=click.Choice(question.choices), err=True)
+            comment = ""
+            if choice == "skip":
+                comment = click.prompt("Why is it left out? (goes into the journal)", err=True)
+        except (click.Abort, KeyboardInterrupt):
+            return None
+        finally:
+            self._asking = False
+        return Answer(choice, comment)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self._asking:
+            raise KeyboardInterrupt
+        if self.stop.is_set():
+            # Not sys.exit: a worker in a dead target must not delay this, and there is nothing to clean up that a crash
+            # would not leave behind as well.
+            os.write(2, b"\nleft at once; `dr resume` goes on from what is in the journal\n")
+            os._exit(130)
+        self.stop.set()
+        name = signal.Signals(number).name
+        os.write(
+            2, f"\n{name}: stopping at the next safe point; once more leaves at once (both can be resumed)\n".encode()
+        )
+
+
+def is_terminal() -> bool:
+    """Whether a person can be asked and shown things."""
+    return sys.stdin.isatty() and sys.stdout.isatty()

@@ -1,0 +1,1 @@
+"""What a run was, told to people: folds over its entries."""

@@ -1,0 +1,161 @@
+"""Entries, plans and outcomes in the words of an operator."""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from dr.core import events as e
+from dr.core.plan import Plan, PlannedStep
+from dr.core.step import Evidence
+
+CHOICES: Mapping[e.Choice, str] = {
+    "retry": "look again, and try again where it is not in place",
+    "done": "I have seen that it took effect",
+    "skip": "leave it and go on (needs a comment)",
+    "rollback": "undo what was applied, in reverse order",
+    "abort": "end the run here; what was applied stays",
+    "yes": "go on",
+    "accept": "end the run as it is",
+}
+
+_REVERSAL = {"undo": "can be undone", "nothing-to-undo": "leaves nothing to undo", "impossible": "CANNOT BE UNDONE"}
+
+
+def sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
+    """What happened, in one line."""
+    match event:
+        case e.RunStarted(runbook=runbook, environment=environment, mode=mode, reason=reason):
+            return f"run of {runbook} on {environment} started, {mode}{f': {reason}' if reason else ''}"
+        case e.RunResumed(host=host, torn_bytes=torn):
+            left = f"; an unfinished entry of {torn} bytes was set aside" if torn else ""
+            return f"run resumed on {host}{left}"
+        case e.RunStopped(because=because):
+            return f"run stopped: {because}"
+        case e.ApplyStarted(step=step, attempt=attempt):
+            return f"{step}: applying{_nth(attempt)}"
+        case e.ApplyReturned(step=step, claim=claim, error=error):
+            return f"{step}: the target says: {error or facts(claim)}"
+        case e.AttemptFailed(step=step, attempt=attempt, error=error, not_before=not_before):
+            return (
+                f"{step}: attempt {attempt} failed: {error}{f' (again at {clock(not_before)})' if not_before else ''}"
+            )
+        case e.StepUnseen(step=step, why=why, not_before=not_before):
+            return (
+                f"{step}: IN DOUBT, it cannot be seen: {why}{f' (again at {clock(not_before)})' if not_before else ''}"
+            )
+        case e.StepDone(step=step, attempt=attempt, evidence=evidence):
+            found = " (found in place, nothing was changed)" if attempt == 0 else ""
+            return f"{step}: done{found}{_told(evidence)}"
+        case e.StepSkipped(step=step, comment=comment):
+            return f"{step}: skipped: {comment}"
+        case e.Paused(question=question):
+            return f"paused: {question.text}"
+        case e.OperatorAnswered(choice=choice, comment=comment):
+            return f"the operator answered: {choice}{f' ({comment})' if comment else ''}"
+        case e.HealthObserved(well=well, evidence=evidence):
+            return f"the steady state {'held' if well else 'DID NOT HOLD'}{_told(evidence)}"
+        case e.RunEnded(finish=finish, service=service):
+            return f"run ended: {finish}; service {service}"
+        case _:
+            return _undoing(event)
+
+
+def _undoing(
+    event: e.RollbackStarted | e.UndoStarted | e.UndoReturned | e.UndoFailed | e.StepUndone,
+) -> str:
+    match event:
+        case e.RollbackStarted(because=because):
+            return f"rolling back: {because}"
+        case e.UndoStarted(step=step, attempt=attempt):
+            return f"{step}: undoing{_nth(attempt)}"
+        case e.UndoReturned(step=step, claim=claim, error=error):
+            return f"{step}: of the undo the target says: {error or facts(claim)}"
+        case e.UndoFailed(step=step, attempt=attempt, error=error):
+            return f"{step}: undo {attempt} failed: {error}"
+        case e.StepUndone(step=step, evidence=evidence):
+            return f"{step}: undone{_told(evidence)}"
+        case _:
+            assert_never(event)
+
+
+def facts(evidence: Evidence) -> str:
+    """Evidence as `name: value, name: value`, shortened; the whole of it stands in the entry."""
+    return ", ".join(f"{name}: {_short(value)}" for name, value in evidence.items())
+
+
+def clock(at: str) -> str:
+    """The time of day of a timestamp: `14:00:05.3`, UTC."""
+    return at[11:21]
+
+
+def plan_lines(plan: Plan, digest: str) -> list[str]:
+    """The plan, as it is shown before a run."""
+    lines = [f"{plan.title}  ({plan.runbook})"]
+    if plan.environment:
+        lines.append(f"environment {plan.environment}, {plan.mode}; plan {digest[:12]}")
+    objectives = [
+        f"{name} {value}" for name, value in (("RTO", plan.objectives.rto), ("RPO", plan.objectives.rpo)) if value
+    ]
+    if objectives:
+        lines.append("objectives: " + ", ".join(objectives))
+    if plan.parameters:
+        lines.append("parameters: " + ", ".join(f"{name}={value}" for name, value in plan.parameters.items()))
+    lines.append("")
+    barrier = plan.point_of_no_return()
+    number = 0
+    for stage in plan.stages:
+        side_by_side = len(stage) > 1
+        if side_by_side:
+            lines.append("     side by side:")
+        for step in stage:
+            number += 1
+            if step is barrier:
+                lines.append("---- point of no return: from here nothing is rolled back ----")
+            lines += _step_lines(number, step, "  " if side_by_side else "")
+    if plan.steady_state is None:
+        lines.append("  =  no steady state is declared: nothing will be verified at the end")
+    else:
+        lines.append(f"  =  steady state: {plan.steady_state.summary}")
+    lines += ["", "Unsigned: the journal proves what was done in which order, not who did it."]
+    return lines
+
+
+def _step_lines(number: int, step: PlannedStep, indent: str) -> list[str]:
+    notes = [_REVERSAL[step.reversal]]
+    if not step.observable:
+        notes.append("CANNOT BE OBSERVED: you will be asked whether it took effect")
+    if step.confirm:
+        notes.append("you are asked first")
+    if step.on_failure != "pause":
+        notes.append(f"on failure: {step.on_failure}")
+    head = f"{indent}{number:3}  {step.id}: {step.title or step.summary}"
+    lines = [head]
+    if step.title:
+        lines.append(f"{indent}     {step.summary}")
+    lines.append(f"{indent}     {step.kind}; {'SKIPPED: ' + step.skip if step.skip else '; '.join(notes)}")
+    return lines
+
+
+LONGEST = 160
+"""Characters of a value in a line; the entry has all of it."""
+FIRST = 3
+"""Items of a list that are shown."""
+
+
+def _nth(attempt: int) -> str:
+    return f" (attempt {attempt})" if attempt > 1 else ""
+
+
+def _told(evidence: Evidence) -> str:
+    return f": {facts(evidence)}" if evidence else ""
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Mapping):
+        text = "{" + facts(value) + "}"
+    elif isinstance(value, list | tuple):
+        text = "; ".join(_short(item) for item in value[:FIRST]) + ("; …" if len(value) > FIRST else "")
+    elif isinstance(value, float):
+        text = f"{value:.3g}"
+    else:
+        text = str(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
