@@ -124,6 +124,7 @@ class Halted(msgspec.Struct, frozen=True):
 class InFlight(msgspec.Struct, frozen=True):
     job: Job
     action: d.Work
+    step: Step
     changing: bool
     """True while the target may be changed by it; False while it only looks."""
     deadline: float
@@ -138,13 +139,15 @@ class Here:
         self.attempt = attempt
         self._world = world
         self._end = world.clock.monotonic() + timeout
-        self._open = contextlib.ExitStack()
+        self._open: contextlib.ExitStack | None = None
         self._reached: dict[str, object] = {}
 
     def reach(self, protocol: type[T], target: str) -> T:
         del protocol  # says what the caller expects; that the target speaks it was checked when the plan was bound
         if target not in self._reached:
             label = f"dr:{self.run}:{self.step}:{self.attempt}"
+            if self._open is None:
+                self._open = contextlib.ExitStack()
             context = self._world.targets.open(target, label, self.remaining())
             self._reached[target] = self._open.enter_context(context)
         return self._reached[target]  # type: ignore[return-value]
@@ -165,7 +168,8 @@ class Here:
         self._world.watcher.say(self.step, text)
 
     def close(self) -> None:
-        self._open.close()
+        if self._open is not None:
+            self._open.close()
 
 
 class Engine:
@@ -259,28 +263,30 @@ class Engine:
     def _start(self, action: d.Work) -> float:
         step = self._world.step(action.step)
         match action:
-            case d.Attempt(number=number):
+            case d.Attempt():
                 if step.observable:
-                    self._perform(action, 0, step.observe)
+                    self._perform(action, step, 0, step.observe)
                 else:
                     self._apply(action, step, {})
             case d.Settle(number=number):
-                self._perform(action, number, step.observe)
+                self._perform(action, step, number, step.observe)
             case d.CheckHealth():
-                self._perform(action, 0, step.observe)
+                self._perform(action, step, 0, step.observe)
             case d.Undo(number=number, before=before):
                 self.record(e.UndoStarted(step=action.step.id, attempt=number))
-                self._perform(action, number, lambda here: step.undo(here, before), changing=True)
+                self._perform(action, step, number, lambda here: step.undo(here, before), changing=True)
             case d.SettleUndo(number=number, before=before):
-                self._perform(action, number, lambda here: step.observe_undone(here, before))
+                self._perform(action, step, number, lambda here: step.observe_undone(here, before))
         return 0.0
 
     def _apply(self, action: d.Attempt, step: Step, before: Evidence) -> None:
         """The intent goes to stable storage before the target is touched (safety rule 1)."""
         self.record(e.ApplyStarted(step=action.step.id, attempt=action.number, before=before))
-        self._perform(action, action.number, step.apply, changing=True)
+        self._perform(action, step, action.number, step.apply, changing=True)
 
-    def _perform(self, action: d.Work, attempt: int, work: Callable[[Here], object], *, changing: bool = False) -> None:
+    def _perform(
+        self, action: d.Work, step: Step, attempt: int, work: Callable[[Here], object], *, changing: bool = False
+    ) -> None:
         """Have `work` done: in place when there is no target it could hang in, else by the workers."""
         planned = action.step
         timeout = float(planned.timeout)
@@ -298,7 +304,7 @@ class Engine:
 
         job = Job(planned.id, perform)
         deadline = self._world.clock.monotonic() + timeout + GRACE
-        self._flying[planned.id] = InFlight(job, action, changing, deadline)
+        self._flying[planned.id] = InFlight(job, action, step, changing, deadline)
         if planned.targets:
             self.flush()
             self._world.workers.submit(job)
@@ -331,7 +337,7 @@ class Engine:
             case d.Attempt() | d.Undo() if flight.changing:
                 self._claim(flight.action, done.result)
             case d.Attempt():
-                self._looked(flight.action, done.result)
+                self._looked(flight.action, flight.step, done.result)
             case d.Settle():
                 self._settled(flight.action, _observation(done.result))
             case d.SettleUndo():
@@ -339,19 +345,25 @@ class Engine:
             case d.CheckHealth():
                 self._checked_health(_observation(done.result))
 
-    def _looked(self, action: d.Attempt, result: object) -> None:
+    def _looked(self, action: d.Attempt, step: Step, result: object) -> None:
         """The look before an attempt: in place is done, anything unseen is a failed attempt that touched nothing."""
-        step = self._world.step(action.step)
         match result:
             case InPlace(evidence=evidence):
                 self.record(e.StepDone(step=action.step.id, attempt=0, evidence=evidence), flush=False)
             case NotInPlace(evidence=evidence) if step.acts:
-                if action in d.decide(self.plan, self.state):  # not if a step beside it has failed meanwhile
+                if self._still_wanted(action):
                     self._apply(action, step, evidence)
             case NotInPlace(evidence=evidence):
                 self._attempt_failed(action.step, action.number, _say_evidence(evidence))
             case Unknown(why=why) | Raised(error=why):
                 self._attempt_failed(action.step, action.number, f"it could not be looked at: {why}")
+
+    def _still_wanted(self, action: d.Attempt) -> bool:
+        """Not when the operator asked to stop during the look, or a step beside it has failed: nothing new begins then."""
+        wanted = d.decide(self.plan, self.state)
+        return not self._world.stop.is_set() and any(
+            isinstance(other, d.Attempt) and other.step is action.step for other in wanted
+        )
 
     def _claim(self, action: d.Attempt | d.Undo, result: object) -> None:
         """What the target claimed. Only worth an entry when it said something; proof it is not."""
