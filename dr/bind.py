@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from dr.core.duration import Duration, decode_hook, encode_hook, parse_duration
-from dr.core.plan import STEADY_STATE, Plan, PlannedStep
+from dr.core.plan import STEADY_STATE, STEADY_STATE_KIND, Plan, PlannedStep
 from dr.core.runbook import Mode, Parameter, ParameterValue, Runbook, Stage, StepSpec
 from dr.core.step import Step, target_fields
 from dr.environment import Environment
@@ -19,7 +19,6 @@ from dr.errors import RunbookWrong, UsageError
 from dr.findings import Finding, Path, did_you_mean, explain, wrong
 from dr.load import Document
 from dr.steps import CATALOGUE
-from dr.steps.health_verify import HealthVerify
 
 MARGIN = 10.0
 """Seconds a look may take beyond what it takes by design."""
@@ -197,11 +196,11 @@ class _Binding:
         )
 
     def _steady_state(self, raw: dict[str, object]) -> PlannedStep | None:
-        step = self._convert(self._fill(raw, ("steady_state",)), HealthVerify, ("steady_state",))
+        step = self._convert(self._fill(raw, ("steady_state",)), CATALOGUE[STEADY_STATE_KIND], ("steady_state",))
         if step is None:
             return None
         self._check_targets(step, ("steady_state",))
-        spec = StepSpec(id=STEADY_STATE, kind=HealthVerify.kind)
+        spec = StepSpec(id=STEADY_STATE, kind=STEADY_STATE_KIND)
         return self._planned(spec, step, ("steady_state",), explicit=False)
 
     def _check_targets(self, step: Step, path: Path) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 
 from dr.core.duration import Duration
+from dr.core.plan import STEADY_STATE_KIND
 from dr.core.runbook import Runbook, StepSpec
 from dr.core.step import Step
 from dr.errors import UsageError
 from dr.findings import did_you_mean
 from dr.steps import CATALOGUE
-from dr.steps.health_verify import HealthVerify
 
 _REVERSAL = {
     "undo": "can be undone",
@@ -78,7 +78,7 @@ def runbook_schema() -> dict[str, Any]:
         "items": {"if": {"required": ["parallel"]}, "then": stage, "else": step},
     }
     properties = components["Runbook"]["properties"]
-    verify = references[kinds.index(HealthVerify)]
+    verify = references[list(CATALOGUE).index(STEADY_STATE_KIND)]
     components["Runbook"] = {
         **components["Runbook"],
         "properties": {**properties, "steps": steps, "steady_state": verify},

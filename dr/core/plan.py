@@ -17,6 +17,8 @@ from dr.core.step import Reversal
 FORMAT: Final = 1
 STEADY_STATE = "steady-state"
 """The id under which the steady state is observed and logged."""
+STEADY_STATE_KIND = "health.verify"
+"""The kind of step whose parameters `steady_state` takes."""
 
 
 class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
