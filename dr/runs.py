@@ -18,7 +18,6 @@ from dr import __version__
 from dr.audit.journal import LocalBook, StoredRun
 from dr.core import events as e
 from dr.core import state as s
-from dr.core.decide import rollback_refused
 from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, decode_plan, digest, encode_plan
 from dr.core.step import Step
@@ -243,7 +242,7 @@ def roll_back(engine: Engine, because: str) -> None:
         or getattr(then, "finish", "completed") != "completed"
     ):
         raise RollbackRefused("there is nothing to roll back any more", stands=f"the run is {s.describe(engine.state)}")
-    barrier = rollback_refused(engine.plan, then.applied)
+    barrier = s.rollback_refused(engine.plan, then.applied)
     if barrier is not None:
         raise RollbackRefused(
             f"{barrier.id} cannot be undone, and it has been (or may have been) applied",

@@ -108,21 +108,15 @@ def decide(plan: Plan, state: s.State) -> tuple[Action, ...]:
             assert_never(state)
 
 
-def rollback_refused(plan: Plan, applied: tuple[s.Applied, ...]) -> PlannedStep | None:
-    """The step past which nothing is undone (safety rule 6): one that may have been applied and cannot be undone."""
-    names = {item.step for item in applied}
-    return next((step for step in plan.steps() if step.reversal == "impossible" and step.id in names), None)
-
-
 def _in_doubt_question(plan: Plan, state: s.Running, step: PlannedStep, why: str) -> e.Question:
     """What the operator is asked when an applied step cannot be seen (safety rules 2 to 4)."""
+    again = "look again, and apply it again if it is not there" if step.observable else "apply it again"
     text = (
         f"{step.id} may or may not have taken effect: {why}. Look at it yourself. "
-        "retry: look again and apply it if it is not there; done: I saw that it took effect"
+        f"retry: {again}; done: I saw that it took effect"
     )
-    return e.Question(
-        about="in-doubt", step=step.id, text=text, choices=("retry", "done", "skip", *_rollback(plan, state.applied), "abort")
-    )
+    choices: tuple[e.Choice, ...] = ("retry", "done", "skip", *_rollback(plan, state.applied), "abort")
+    return e.Question(about="in-doubt", step=step.id, text=text, choices=choices)
 
 
 def _undo_question(step: PlannedStep, why: str) -> e.Question:
@@ -132,33 +126,32 @@ def _undo_question(step: PlannedStep, why: str) -> e.Question:
 
 
 def _next_steps(plan: Plan, state: s.Running) -> tuple[Action, ...]:
-    """Doubt first, then what failed, then what is new: nothing new begins beside a failure."""
-    stage = plan.stages[state.stage]
+    """What is in doubt first. Beside a failure or an open question nothing new begins."""
     begin: list[Action] = []
     settle: list[Action] = []
-    failed: list[Action] = []
-    for step, standing in zip(stage, state.steps, strict=True):
+    rulings: list[Action] = []
+    failures: list[Action] = []
+    questions: list[Action] = []
+    for step, standing in zip(plan.stages[state.stage], state.steps, strict=True):
         match standing:
             case s.Ready(attempt=attempt, not_before=not_before):
                 begin.append(Skip(step, step.skip) if step.skip else Attempt(step, attempt, not_before))
             case s.InDoubt(attempt=attempt, looks=looks, not_before=not_before):
                 settle.append(Settle(step, attempt, looks, not_before))
             case s.Doubted(why=why):
-                failed.append(Ask(_in_doubt_question(plan, state, step, why)))
+                rulings.append(Ask(_in_doubt_question(plan, state, step, why)))
             case s.Failed(error=error):
-                failed.append(_after_failure(plan, state, step, error))
+                failures.append(_after_failure(plan, state, step, error))
             case s.Unconfirmed():
-                begin.append(Ask(_confirm_question(plan, state, step)))
+                questions.append(Ask(_confirm_question(plan, state, step)))
             case s.Finished():
                 pass
             case _:
                 assert_never(standing)
-    if settle:
-        return tuple(settle)
-    if failed:
-        return (failed[0],)
-    questions = [action for action in begin if isinstance(action, Ask)]
-    return (questions[0],) if questions else tuple(begin)
+    held_up = (*rulings, *failures, *questions)
+    if held_up:
+        return tuple(settle) or held_up[:1]
+    return (*settle, *begin)
 
 
 def _after_failure(plan: Plan, state: s.Running, step: PlannedStep, error: str) -> Action:
@@ -166,7 +159,7 @@ def _after_failure(plan: Plan, state: s.Running, step: PlannedStep, error: str) 
         case "continue":
             return Skip(step, f"on_failure is continue; it failed: {error}")
         case "rollback":
-            barrier = rollback_refused(plan, state.applied)
+            barrier = s.rollback_refused(plan, state.applied)
             if barrier is None:
                 return RollBack(f"{step.id} failed: {error}")
             text = f"{step.id} failed: {error}. A rollback is not possible: {barrier.id} cannot be undone"
@@ -205,4 +198,4 @@ def _next_undo(plan: Plan, applied: s.Applied, undo: s.Ready | s.InDoubt | s.Fai
 
 
 def _rollback(plan: Plan, applied: tuple[s.Applied, ...]) -> tuple[e.Choice, ...]:
-    return () if rollback_refused(plan, applied) else ("rollback",)
+    return () if s.rollback_refused(plan, applied) else ("rollback",)

@@ -12,7 +12,10 @@ LONGEST = 366 * 86400.0
 
 
 class Duration(float):
-    """A time span in seconds. Written in YAML and JSON as text with a unit, because `30` alone has been read both ways."""
+    """A time span in seconds.
+
+    Written in YAML and JSON as text with a unit, because `30` alone has been read both ways.
+    """
 
     def __str__(self) -> str:
         if float(self) == 0.0:

@@ -15,7 +15,10 @@ from dr.core.step import Evidence
 FORMAT: Final = 1
 
 Choice = Literal["retry", "done", "skip", "rollback", "abort", "yes", "accept"]
-"""What an operator can answer. `done` is a ruling that a step in doubt took effect; `accept` ends a run as it stands."""
+"""What an operator can answer.
+
+`done` is a ruling that a step in doubt took effect; `accept` ends a run as it stands.
+"""
 
 About = Literal["failed", "in-doubt", "confirm", "undo-failed", "no-return", "steady-state"]
 

@@ -1,7 +1,7 @@
-"""The plan: a runbook bound to an environment and parameters. Immutable; its digest stands in the first entry of the run.
+"""The plan: a runbook bound to an environment and parameters.
 
-A plan is complete: it carries the configuration of the targets it uses (secrets only as references), so a resume elsewhere
-needs neither the runbook nor `dr.toml`.
+Immutable; its digest stands in the first entry of the run. A plan is complete: it carries the configuration of the
+targets it uses (secrets only as references), so a resume elsewhere needs neither the runbook nor `dr.toml`.
 """
 
 import hashlib

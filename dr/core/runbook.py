@@ -25,8 +25,8 @@ ParameterValue = str | int | float | bool
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often a step is attempted, and how long to wait between two attempts.
 
-    The waits are those of tenacity: `fixed` waits `wait` each time, `exponential` doubles it up to `max`; `jitter` adds a
-    random time up to its value.
+    The waits are those of tenacity: `fixed` waits `wait` each time, `exponential` doubles it up to `max`; `jitter` adds
+    a random time up to its value.
     """
 
     attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3

@@ -149,27 +149,28 @@ def evolve(plan: Plan, state: State, event: e.Event) -> State:
         IllegalEvent: the event cannot follow.
     """
     match state:
+        case NotStarted():
+            if not isinstance(event, e.RunStarted):
+                raise IllegalEvent(state, event)
+            return _enter(plan, 0, ())
         case Running():
             return _while_running(plan, state, event)
         case RollingBack():
             return _while_rolling_back(plan, state, event)
-        case NotStarted():
-            if isinstance(event, e.RunStarted):
-                return _enter(plan, 0, ())
-        case Verifying() | Closing():
+        case Verifying() | Deviating() | Closing():
             return _while_finishing(plan, state, event)
-        case Deviating():
-            if isinstance(event, e.Paused):
-                return Paused(event.question, state)
-            if isinstance(event, e.RollbackStarted) and state.finish == "completed":
-                return _roll_back(plan, state.applied)
         case Paused():
             return _while_paused(plan, state, event)
         case Ended():
-            pass
+            raise IllegalEvent(state, event)
         case _:
             assert_never(state)
-    return _unmoved(state, event)
+
+
+def rollback_refused(plan: Plan, applied: tuple[Applied, ...]) -> PlannedStep | None:
+    """The step past which nothing is undone (safety rule 6): one that may have been applied and cannot be undone."""
+    names = {item.step for item in applied}
+    return next((step for step in plan.steps() if step.reversal == "impossible" and step.id in names), None)
 
 
 def describe(state: State) -> str:
@@ -193,86 +194,92 @@ def describe(state: State) -> str:
 
 def _unmoved(state: State, event: e.Event) -> State:
     """The same state for an event that only records; anything else is illegal here."""
-    if isinstance(event, e.RunResumed | e.RunStopped) and not isinstance(state, NotStarted | Ended):
+    if isinstance(event, e.RunResumed | e.RunStopped):
         return state
     raise IllegalEvent(state, event)
 
 
 def _while_running(plan: Plan, state: Running, event: e.Event) -> State:
     match event:
-        case e.ApplyStarted(step=step, attempt=attempt, before=before):
-            at = _position(plan, state, event, step)
-            stood = state.steps[at]
-            if not isinstance(stood, Ready) or stood.attempt != attempt:
-                raise IllegalEvent(state, event)
-            applied = state.applied
-            if attempt == 1 or not any(item.step == step for item in applied):
-                applied = (*applied, Applied(step, before))
-            return Running(state.stage, _put(state.steps, at, InDoubt(attempt)), applied)
-        case e.StepDone(step=step, attempt=attempt):
-            at = _position(plan, state, event, step)
-            stood = state.steps[at]
-            if not _in_doubt(stood, attempt) and not (attempt == 0 and isinstance(stood, Ready)):
-                raise IllegalEvent(state, event)
-            return _finish_step(plan, state, at)
-        case e.StepUnseen(step=step, attempt=attempt, why=why, not_before=not_before):
-            at = _position(plan, state, event, step)
-            stood = state.steps[at]
-            if not isinstance(stood, InDoubt) or stood.attempt != attempt:
-                raise IllegalEvent(state, event)
-            left = Doubted(attempt, why) if not_before is None else InDoubt(attempt, stood.looks + 1, not_before)
-            return Running(state.stage, _put(state.steps, at, left), state.applied)
-        case e.AttemptFailed(step=step, attempt=attempt, error=error, not_before=not_before):
-            at = _position(plan, state, event, step)
-            stood = state.steps[at]
-            if not isinstance(stood, Ready | InDoubt) or stood.attempt != attempt:
-                raise IllegalEvent(state, event)
-            next_ = Failed(attempt, error) if not_before is None else Ready(attempt + 1, not_before)
-            return Running(state.stage, _put(state.steps, at, next_), state.applied)
-        case e.ApplyReturned(step=step, attempt=attempt):
-            if not _in_doubt(state.steps[_position(plan, state, event, step)], attempt):
-                raise IllegalEvent(state, event)
-            return state
-        case e.StepSkipped(step=step):
-            return _finish_step(plan, state, _position(plan, state, event, step))
         case e.Paused(question=question):
-            _position(plan, state, event, question.step)
+            stood = state.steps[_position(plan, state, event, question.step)]
+            if not isinstance(stood, Unconfirmed | Doubted | Failed):
+                raise IllegalEvent(state, event)
             return Paused(question, state)
         case e.RollbackStarted():
-            return _roll_back(plan, state.applied)
+            return _roll_back(plan, state, event, state.applied)
+        case (
+            e.ApplyStarted(step=step)
+            | e.ApplyReturned(step=step)
+            | e.StepUnseen(step=step)
+            | e.AttemptFailed(step=step)
+            | e.StepDone(step=step)
+            | e.StepSkipped(step=step)
+        ):
+            return _move_step(plan, state, _position(plan, state, event, step), event)
         case _:
             return _unmoved(state, event)
+
+
+def _move_step(plan: Plan, state: Running, at: int, event: e.Event) -> State:
+    """What happened to one step of the stage, and where that step stood: a table."""
+    planned, stood = plan.stages[state.stage][at], state.steps[at]
+    match event, stood:
+        case e.StepDone(attempt=0), Ready():  # the look before an attempt found it in place
+            return _finish_step(plan, state, at)
+        case e.StepSkipped(), Ready() if planned.skip:
+            return _finish_step(plan, state, at)
+        case e.StepSkipped(), Failed() if planned.on_failure == "continue":
+            return _finish_step(plan, state, at)
+        case _ if not _same_attempt(event, stood):
+            raise IllegalEvent(state, event)
+        case e.ApplyStarted(step=step, attempt=attempt, before=before), Ready():
+            known = attempt > 1 and any(item.step == step for item in state.applied)
+            applied = state.applied if known else (*state.applied, Applied(step, before))
+            return Running(state.stage, _put(state.steps, at, InDoubt(attempt)), applied)
+        case e.ApplyReturned(), InDoubt():
+            return state
+        case e.StepUnseen(attempt=attempt, why=why, not_before=later), InDoubt(looks=looks):
+            return _stand(state, at, Doubted(attempt, why) if later is None else InDoubt(attempt, looks + 1, later))
+        case e.AttemptFailed(attempt=attempt, error=error, not_before=later), Ready() | InDoubt():
+            return _stand(state, at, Failed(attempt, error) if later is None else Ready(attempt + 1, later))
+        case e.StepDone(), InDoubt():
+            return _finish_step(plan, state, at)
+        case _:
+            raise IllegalEvent(state, event)
 
 
 def _while_rolling_back(plan: Plan, state: RollingBack, event: e.Event) -> State:
-    step = state.left[-1].step
-    if isinstance(event, e.UndoStarted | e.UndoReturned | e.UndoFailed | e.StepUndone) and event.step != step:
+    undo = state.undo
+    if getattr(event, "step", state.left[-1].step) != state.left[-1].step:
         raise IllegalEvent(state, event)
-    match event, state.undo:
-        case e.UndoStarted(attempt=attempt), Ready(attempt=due) if attempt == due:
-            return RollingBack(state.left, InDoubt(attempt))
-        case e.UndoReturned(attempt=attempt), InDoubt(attempt=due) if attempt == due:
-            return state
-        case e.UndoFailed(attempt=attempt, error=error, not_before=later), Ready(attempt=due) | InDoubt(attempt=due) if (
-            attempt == due
-        ):
-            return RollingBack(state.left, Failed(attempt, error) if later is None else Ready(attempt + 1, later))
-        case e.StepUndone(), Ready() | InDoubt():
+    match event, undo:
+        case e.StepUndone(), InDoubt():
             return _undo_next(plan, state.left[:-1])
-        case e.Paused(question=question), _:
+        case e.Paused(question=question), Failed():
             return Paused(question, state)
+        case ((e.UndoStarted() | e.UndoReturned() | e.UndoFailed()), _) if not _same_attempt(event, undo):
+            raise IllegalEvent(state, event)
+        case e.UndoStarted(attempt=attempt), Ready():
+            return RollingBack(state.left, InDoubt(attempt))
+        case e.UndoReturned(), InDoubt():
+            return state
+        case e.UndoFailed(attempt=attempt, error=error, not_before=later), InDoubt():
+            return RollingBack(state.left, Failed(attempt, error) if later is None else Ready(attempt + 1, later))
         case _:
             return _unmoved(state, event)
 
 
-def _while_finishing(plan: Plan, state: Verifying | Closing, event: e.Event) -> State:
+def _while_finishing(plan: Plan, state: Verifying | Deviating | Closing, event: e.Event) -> State:
     match state, event:
         case Verifying(), e.HealthObserved(well=True):
             return Closing(state.finish, "well")
         case Verifying(), e.HealthObserved(evidence=evidence):
             return Deviating(state.finish, state.applied, evidence)
-        case Verifying(finish="completed", applied=applied), e.RollbackStarted():
-            return _roll_back(plan, applied)
+        case Deviating(), e.Paused(question=question):
+            return Paused(question, state)
+        case Verifying(finish="completed") | Deviating(finish="completed"), e.RollbackStarted():
+            return _roll_back(plan, state, event, state.applied)
         case Closing(), e.RunEnded() if (event.finish, event.service) == (state.finish, state.service):
             return Ended(event.finish, event.service)
         case _:
@@ -288,7 +295,7 @@ def _while_paused(plan: Plan, state: Paused, event: e.Event) -> State:
         case "abort", _:
             return Closing("aborted", "not-checked")
         case "rollback", Running() | Deviating():
-            return _roll_back(plan, state.then.applied)
+            return _roll_back(plan, state, event, state.then.applied)
         case "accept", Deviating(finish=finish):
             return Closing(finish, "deviated")
         case "retry", Deviating(finish=finish, applied=applied):
@@ -297,7 +304,7 @@ def _while_paused(plan: Plan, state: Paused, event: e.Event) -> State:
             return _answered_step(plan, running, _position(plan, running, event, state.question.step), choice, event)
         case "retry", RollingBack(left=left, undo=undo):
             return RollingBack(left, Ready(undo.attempt + 1))
-        case ("skip" | "done"), RollingBack(left=left):
+        case (("skip" | "done"), RollingBack(left=left)):
             return _undo_next(plan, left[:-1])
         case _:
             raise IllegalEvent(state, event)
@@ -306,9 +313,11 @@ def _while_paused(plan: Plan, state: Paused, event: e.Event) -> State:
 def _answered_step(plan: Plan, state: Running, at: int, choice: e.Choice, event: e.Event) -> State:
     match choice, state.steps[at]:
         case "yes", Unconfirmed():
-            return Running(state.stage, _put(state.steps, at, Ready(1)), state.applied)
+            return _stand(state, at, Ready(1))
+        case "retry", Doubted(attempt=attempt) if plan.stages[state.stage][at].observable:
+            return _stand(state, at, InDoubt(attempt))  # still in doubt: it is looked at again before all else
         case "retry", Doubted(attempt=attempt) | Failed(attempt=attempt):
-            return Running(state.stage, _put(state.steps, at, Ready(attempt + 1)), state.applied)
+            return _stand(state, at, Ready(attempt + 1))
         case "done", Doubted():
             return _finish_step(plan, state, at)
         case "skip", _:
@@ -339,8 +348,10 @@ def _finish_step(plan: Plan, state: Running, at: int) -> State:
     return Running(state.stage, steps, state.applied)
 
 
-def _roll_back(plan: Plan, applied: tuple[Applied, ...]) -> State:
-    """Begin to undo what left something behind; the rest needs no compensation."""
+def _roll_back(plan: Plan, state: State, event: e.Event, applied: tuple[Applied, ...]) -> State:
+    """Begin to undo what left something behind; the rest needs no compensation. Never past the point of no return."""
+    if rollback_refused(plan, applied) is not None:
+        raise IllegalEvent(state, event)
     undoable = {step.id for step in plan.steps() if step.reversal == "undo"}
     return _undo_next(plan, tuple(item for item in applied if item.step in undoable))
 
@@ -357,8 +368,14 @@ def _position(plan: Plan, state: Running, event: e.Event, step: str) -> int:
     raise IllegalEvent(state, event)
 
 
-def _in_doubt(standing: Standing, attempt: int) -> bool:
-    return isinstance(standing, InDoubt) and standing.attempt == attempt
+def _same_attempt(event: e.Event, stood: Standing) -> bool:
+    """Whether the event is of the attempt that the step stands at."""
+    return getattr(event, "attempt", None) == getattr(stood, "attempt", 0)
+
+
+def _stand(state: Running, at: int, standing: Standing) -> Running:
+    """The same stage with one step standing elsewhere."""
+    return Running(state.stage, _put(state.steps, at, standing), state.applied)
 
 
 def _put(steps: tuple[Standing, ...], at: int, standing: Standing) -> tuple[Standing, ...]:

@@ -1,7 +1,7 @@
 """What a step is: it observes, it applies, and where it can it undoes.
 
-A kind of step is one frozen type whose fields are the YAML parameters. It knows Protocols (`dr.targets.protocols`), never a
-technology, and reaches them through `Here`.
+A kind of step is one frozen type whose fields are the YAML parameters. It knows Protocols (`dr.targets.protocols`),
+never a technology, and reaches them through `Here`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,10 @@ Evidence = Mapping[str, object]
 """What was seen or said, as JSON values; it goes into the journal."""
 
 Reversal = Literal["undo", "nothing-to-undo", "impossible"]
-"""`undo`: the step can be compensated. `nothing-to-undo`: it leaves nothing behind. `impossible`: a point of no return."""
+"""Whether a step can be compensated.
+
+`undo`: it can. `nothing-to-undo`: it leaves nothing behind. `impossible`: it is a point of no return.
+"""
 
 
 class InPlace(msgspec.Struct, frozen=True):
@@ -87,8 +90,8 @@ class OutOfTime(Exception):
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of step. Subclass it in a file of its own under `dr/steps/`.
 
-    The fields are the YAML parameters under `with:`. A field that names a target is typed with the alias made by `target()`,
-    so that binding can check it.
+    The fields are the YAML parameters under `with:`. A field that names a target is typed with the alias made by
+    `target()`, so that binding can check it.
     """
 
     kind: ClassVar[str]
@@ -112,7 +115,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return 0.0
 
     def preview(self, here: Here) -> Evidence | None:
-        """What exactly would be acted on right now (a list of sessions, say), for `dr plan --look`; None: nothing to list."""
+        """What exactly would be acted on right now (a list of sessions, say), for `dr plan --look`.
+
+        None: there is nothing to list.
+        """
         return None
 
     def observe(self, here: Here) -> Observation:

@@ -1,7 +1,7 @@
 """What a health check accepts: a scalar, a range, a set of values, or a pattern.
 
-In YAML: `200`; `{range: [0, 5]}`; `{one_of: [200, 204]}`; `{regex: "^Welcome"}`. The same four forms as the steady-state
-tolerances of the Open Chaos experiment format, which people of this field know.
+In YAML: `200`; `{range: [0, 5]}`; `{one_of: [200, 204]}`; `{regex: "^Welcome"}`. The same four forms as the
+steady-state tolerances of the Open Chaos experiment format, which people of this field know.
 """
 
 import re
@@ -13,7 +13,10 @@ Scalar = str | int | float | bool
 
 
 class Accepts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Exactly one of the three is given. (One type, because untagged unions of mappings cannot be told apart.)"""
+    """Exactly one of the three is given.
+
+    One type, because untagged unions of mappings cannot be told apart.
+    """
 
     range: tuple[float, float] | None = None
     """Lowest and highest accepted number, both included."""
