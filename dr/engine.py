@@ -281,6 +281,7 @@ class Engine:
 
     def _apply(self, action: d.Attempt, step: Step, before: Evidence) -> None:
         """The intent goes to stable storage before the target is touched (safety rule 1)."""
+        self._given_up.discard(action.step.id)
         self.record(e.ApplyStarted(step=action.step.id, attempt=action.number, before=before))
         self._perform(action, step, action.number, step.apply, changing=True)
 
@@ -372,9 +373,7 @@ class Engine:
         self._claimed[action.step.id] = error
         if error or claim:
             kind = e.ApplyReturned if isinstance(action, d.Attempt) else e.UndoReturned
-            self.record(
-                kind(step=action.step.id, attempt=action.number, claim=claim, error=_short(error)), flush=False
-            )
+            self.record(kind(step=action.step.id, attempt=action.number, claim=claim, error=_short(error)), flush=False)
 
     def _settled(self, action: d.Settle, seen: Observation) -> None:
         """The look after an apply: the only thing that ends doubt."""
@@ -418,7 +417,9 @@ class Engine:
 
     def _undo_failed(self, action: d.SettleUndo, error: str) -> None:
         not_before = self._later(action.step, action.number)
-        self.record(e.UndoFailed(step=action.step.id, attempt=action.number, error=_short(error), not_before=not_before))
+        self.record(
+            e.UndoFailed(step=action.step.id, attempt=action.number, error=_short(error), not_before=not_before)
+        )
 
     def _later(self, step: PlannedStep, number: int) -> str | None:
         """When to try again after try `number`; None when there is no try left."""

@@ -151,8 +151,16 @@ def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str,
     return engine
 
 
-def go_on(stored: StoredRun, make_world: Callable[[Plan], World], actor: str) -> Engine:
+def go_on(
+    stored: StoredRun, make_world: Callable[[Plan], World], actor: str, admit: Callable[[Folded], None] = lambda _: None
+) -> Engine:
     """Take the run over from where it stands; that is recorded, and with it what a crash had left unfinished.
+
+    Args:
+        stored: the run.
+        make_world: the world for its plan.
+        actor: who goes on.
+        admit: raises when what is wanted of the run cannot be had where it stands; then nothing is recorded.
 
     Raises:
         JournalHeld: a live process has it.
@@ -163,6 +171,7 @@ def go_on(stored: StoredRun, make_world: Callable[[Plan], World], actor: str) ->
     try:
         folded = fold(stored)
         _refuse_ended(stored, folded.state)
+        admit(folded)
         engine = Engine(folded.plan, journal, folded.state, make_world(folded.plan), actor)
         engine.record(
             e.RunResumed(
@@ -228,31 +237,41 @@ def fold(stored: StoredRun) -> Folded:
     return Folded(plan, first, last, state)
 
 
-def roll_back(engine: Engine, because: str) -> None:
-    """Have the run rolled back, as the operator says. What is already rolling back goes on.
+def admit_rollback(folded: Folded) -> None:
+    """Refuse a rollback where there is nothing to roll back, or past the point of no return (safety rule 6).
 
     Raises:
-        RollbackRefused: it is past its point of no return, or there is nothing to roll back any more.
+        RollbackRefused: with the step that cannot be undone.
     """
-    then = engine.state.then if isinstance(engine.state, s.Paused) else engine.state
+    then = _underneath(folded.state)
     if isinstance(then, s.RollingBack):
         return
-    if (
-        not isinstance(then, s.Running | s.Verifying | s.Deviating)
-        or getattr(then, "finish", "completed") != "completed"
+    if not isinstance(then, s.Running | s.Verifying | s.Deviating) or (
+        not isinstance(then, s.Running) and then.finish != "completed"
     ):
-        raise RollbackRefused("there is nothing to roll back any more", stands=f"the run is {s.describe(engine.state)}")
-    barrier = s.rollback_refused(engine.plan, then.applied)
+        raise RollbackRefused("there is nothing to roll back any more", stands=f"the run is {s.describe(folded.state)}")
+    barrier = rollback_refused(folded.plan, then.applied)
     if barrier is not None:
         raise RollbackRefused(
             f"{barrier.id} cannot be undone, and it has been (or may have been) applied",
             stands="nothing was undone; the run is where it was",
-            hint=f"dr resume {engine.run_name}",
+            hint=f"dr resume {folded.first.run}",
         )
+
+
+def roll_back(engine: Engine, because: str) -> None:
+    """Have an admitted run rolled back, as the operator says. What is rolling back already goes on."""
+    if isinstance(_underneath(engine.state), s.RollingBack):
+        return
     if isinstance(engine.state, s.Paused):
         engine.record(e.OperatorAnswered(choice="rollback", comment=because))
     else:
         engine.record(e.RollbackStarted(because=because))
+
+
+def _underneath(state: s.State) -> s.State:
+    """Where the run stands apart from an open question."""
+    return state.then if isinstance(state, s.Paused) else state
 
 
 def _refuse_ended(stored: StoredRun, state: s.State) -> None:

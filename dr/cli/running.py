@@ -17,7 +17,7 @@ from dr.core.plan import Plan, digest, encode_plan
 from dr.engine import Answer, Engine, Interrupted, Waiting, Watcher, World, iso, parse_iso
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import CHOICES, plan_lines
-from dr.runs import RealTargets, go_on, preflight, real_world, roll_back, start
+from dr.runs import Folded, RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Entries as JSON lines, as they are written.")
@@ -162,28 +162,34 @@ def _carry_on(
                 keyboard.give(given)
             return real_world(targets, secrets, keyboard, watcher, keyboard.stop)
 
-        engine = go_on(stored, make_world, actor())
-        if given is not None:
-            _check_answer(engine, given)
+        def admit(folded: Folded) -> None:
+            if given is not None:
+                _admit_answer(folded, given)
+            if back:
+                admit_rollback(folded)
+
+        engine = go_on(stored, make_world, actor(), admit)
         if back:
             roll_back(engine, back)
         result = engine.run()
     _finish(engine, result, as_json=as_json)
 
 
-def _check_answer(engine: Engine, given: Answer) -> None:
-    question = engine.state.question if isinstance(engine.state, s.Paused) else None
-    if question is None:
+def _admit_answer(folded: Folded, given: Answer) -> None:
+    """Refuse an answer to a question that is not open, or that it does not fit."""
+    run = folded.first.run
+    if not isinstance(folded.state, s.Paused):
         raise UsageError(
-            f"the run {engine.run_name} has no open question",
-            stands=f"it is {s.describe(engine.state)}; nothing was touched",
-            hint=f"dr resume {engine.run_name}",
+            f"the run {run} has no open question",
+            stands=f"it is {s.describe(folded.state)}; nothing was touched",
+            hint=f"dr resume {run}",
         )
+    question = folded.state.question
     if given.choice not in question.choices:
         raise UsageError(
             f"{given.choice!r} is no answer to: {question.text}",
             stands="the question is still open; nothing was touched",
-            hint=f"dr answer {engine.run_name} {'|'.join(question.choices)}",
+            hint=f"dr answer {run} {'|'.join(question.choices)}",
         )
 
 

@@ -116,7 +116,7 @@ class Keyboard:
 
 
 def _line(text: str) -> None:
-    """A line at once. (click.echo looks for colours to strip in each: a third of the cost of a step without effects.)"""
+    """A line, at once. click.echo looks for colours to strip in each, a third of the cost of a step without effects."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
