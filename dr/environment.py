@@ -107,7 +107,7 @@ def load_config(path: Path) -> Config:
 
 
 def place(text: str, path: ValuePath) -> Place:
-    """Where the value at `path` is written, as far as lines tell: its table, then its key. tomllib tells no positions."""
+    """Where the value at `path` is written, as far as lines tell: its table, then its key. tomllib has no positions."""
     table, best, depth = "", Place(1, 1), 0
     for number, line in enumerate(text.splitlines(), 1):
         header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)

@@ -1,8 +1,8 @@
 """From a YAML file to plain values, and from a path in them back to file:line:column.
 
 Reading is done with libyaml's events and a builder of our own: a third of the time of PyYAML's loader, and the place
-where aliases (the YAML bomb), duplicate keys, tags and depth are refused. Scalars are typed as in YAML 1.2's core schema:
-`yes` and `on` are text, because a country code is not a boolean.
+where aliases (the YAML bomb), duplicate keys, tags and depth are refused. Scalars are typed as in YAML 1.2's core
+schema: `yes` and `on` are text, because a country code is not a boolean.
 """
 
 import errno

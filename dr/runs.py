@@ -250,7 +250,7 @@ def admit_rollback(folded: Folded) -> None:
         not isinstance(then, s.Running) and then.finish != "completed"
     ):
         raise RollbackRefused("there is nothing to roll back any more", stands=f"the run is {s.describe(folded.state)}")
-    barrier = rollback_refused(folded.plan, then.applied)
+    barrier = s.rollback_refused(folded.plan, then.applied)
     if barrier is not None:
         raise RollbackRefused(
             f"{barrier.id} cannot be undone, and it has been (or may have been) applied",
