@@ -1,7 +1,8 @@
 """The kinds of steps: one file each, and the catalogue that closes the set."""
 
 from dr.core.step import Catalogue
+from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.note import Note
 from dr.steps.operator_confirm import OperatorConfirm
 
-CATALOGUE = Catalogue([OperatorConfirm, Note])
+CATALOGUE = Catalogue([FeatureDisable, FeatureEnable, OperatorConfirm, Note])
