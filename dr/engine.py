@@ -1,10 +1,10 @@
 """The engine: decide, record the intent, perform, observe, record the outcome.
 
-One thread (the caller's) decides and writes the journal; the work is done by workers. Nothing here knows whether the world
-is real: the same engine runs in a rehearsal against a simulated one.
+One thread (the caller's) decides and writes the journal; the work is done by workers. Nothing here knows whether the
+world is real: the same engine runs in a rehearsal against a simulated one.
 
-What the engine keeps in memory is only about work in flight. Where the run stands is always the fold over the entries, so a
-resume needs nothing but them.
+What the engine keeps in memory is only about work in flight. Where the run stands is always the fold over the entries,
+so a resume needs nothing but them.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from dr.audit.journal import Draft, Journal
 from dr.core import decide as d
 from dr.core import events as e
 from dr.core import state as s
+from dr.core.duration import encode_hook
 from dr.core.plan import Plan, PlannedStep
 from dr.core.runbook import Retry
 from dr.core.step import Evidence, InPlace, NotInPlace, Observation, OutOfTime, Step, StopRequested, Unknown
@@ -31,6 +32,8 @@ TICK = 0.25
 """Seconds between two looks at the stop request while nothing happens."""
 LONGEST_TEXT = 2000
 """Characters of an error or question that go into an entry (safety rule 15)."""
+LARGEST_EVIDENCE = 64 * 1024
+"""Bytes of JSON that one look or claim may put into an entry (safety rule 15)."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -89,8 +92,8 @@ class World(msgspec.Struct, frozen=True):
     """Makes the step out of its line in the plan."""
     draw_wait: Callable[[Retry, int], float]
     """Seconds to wait after that attempt failed."""
-    mask: Callable[[e.Event], e.Event]
-    """Takes secret values out of an event (safety rule 13)."""
+    mask: Callable[[str], str]
+    """Takes secret values out of a text (safety rule 13)."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -165,7 +168,7 @@ class Here:
             raise OutOfTime("the time of this attempt is over")
 
     def say(self, text: str) -> None:
-        self._world.watcher.say(self.step, text)
+        self._world.watcher.say(self.step, self._world.mask(text))
 
     def close(self) -> None:
         if self._open is not None:
@@ -185,6 +188,7 @@ class Engine:
         self._flying: dict[str, InFlight] = {}
         self._claimed: dict[str, str] = {}
         self._given_up: set[str] = set()
+        self._due: dict[tuple[str, str], float] = {}
 
     @property
     def run_name(self) -> str:
@@ -194,11 +198,15 @@ class Engine:
         """Evolve by the events and put them into the journal; with `flush`, they are durable when this returns."""
         at = iso(self._world.clock.utc())
         for event in events:
-            masked = self._world.mask(event)
-            self.state = s.evolve(self.plan, self.state, masked)
-            self._pending.append(Draft(at, self._actor, masked))
+            fit = e.map_text(event, self._fit, self._world.mask)
+            self.state = s.evolve(self.plan, self.state, fit)
+            self._pending.append(Draft(at, self._actor, fit))
         if flush:
             self.flush()
+
+    def _fit(self, text: str) -> str:
+        """First masked, then cut: the beginning of a secret is a secret too (safety rules 13 and 15)."""
+        return _short(self._world.mask(text))
 
     def flush(self) -> None:
         """Make everything recorded so far durable, in one write."""
@@ -226,39 +234,50 @@ class Engine:
         """Begin what is to be done now. Seconds until something is due (0: at once), or the result of the run."""
         due = TICK
         for action in d.decide(self.plan, self.state):
-            match action:
-                case d.Attempt() | d.Settle() | d.Undo() | d.SettleUndo() | d.CheckHealth():
-                    if action.step.id in self._flying or self._world.stop.is_set():
-                        continue
-                    delay = self._delay(action)
-                    if delay > 0:
-                        due = min(due, delay)
-                        continue
-                    return self._start(action)
-                case _ if self._flying:
+            if not isinstance(action, d.Work):
+                if self._flying:
                     continue  # what changes the course waits until nothing is in flight
-                case d.Skip(step=step, comment=comment):
-                    self.record(e.StepSkipped(step=step.id, comment=_short(comment)), flush=False)
-                case d.RollBack(because=because):
-                    self.record(e.RollbackStarted(because=_short(because)))
-                case d.Ask(question=question):
-                    self._pause(question)
-                case d.Await(question=question):
-                    return self._ask(question)
-                case d.End(finish=finish, service=service):
-                    self.record(e.RunEnded(finish=finish, service=service))
-                    self._checkpoint()
-                    return self._ended()
-            return 0.0
+                return self._take_course(action)
+            if action.step.id in self._flying or self._world.stop.is_set():
+                continue
+            delay = self._delay(action)
+            if delay <= 0:
+                return self._start(action)
+            due = min(due, delay)
         return due
 
+    def _take_course(self, action: d.Course) -> float | s.Ended | Waiting:
+        """What only takes an entry, and moves the run on as a whole."""
+        match action:
+            case d.Skip(step=step, comment=comment):
+                self.record(e.StepSkipped(step=step.id, comment=comment), flush=False)
+            case d.RollBack(because=because):
+                self.record(e.RollbackStarted(because=because))
+            case d.Ask(question=question):
+                self.record(e.Paused(question=question))
+                self._checkpoint()
+            case d.Await(question=question):
+                return self._ask(question)
+            case d.End(finish=finish, service=service):
+                self.record(e.RunEnded(finish=finish, service=service))
+                self._checkpoint()
+                return s.Ended(finish, service)
+        return 0.0
+
     def _delay(self, action: d.Work) -> float:
-        """Seconds until the action may begin."""
+        """Seconds until the action may begin.
+
+        The wall clock of the entry may have been another machine's. So it is compared once, no wait is longer than the
+        longest that can be drawn, and from then on the steady clock counts.
+        """
         not_before = getattr(action, "not_before", None)
         if not_before is None:
             return 0.0
-        longest = action.step.retry.max + action.step.retry.jitter + action.step.retry.wait
-        return min(parse_iso(not_before) - self._world.clock.utc(), longest)
+        now, key = self._world.clock.monotonic(), (action.step.id, not_before)
+        if key not in self._due:
+            longest = action.step.retry.max + action.step.retry.jitter + action.step.retry.wait
+            self._due[key] = now + min(parse_iso(not_before) - self._world.clock.utc(), longest)
+        return self._due[key] - now
 
     def _start(self, action: d.Work) -> float:
         step = self._world.step(action.step)
@@ -295,13 +314,12 @@ class Engine:
         def perform() -> object:
             here = Here(self._world, self._journal.run, planned.id, attempt, timeout)
             try:
-                return work(here)
+                with contextlib.closing(here):
+                    return _as_recorded(work(here))
             except StopRequested:
                 return Halted()
-            except Exception as error:  # noqa: BLE001 - the one boundary to steps and targets: anything they raise is only a claim
+            except Exception as error:  # noqa: BLE001 - the one boundary to steps and targets: what they raise is a claim
                 return Raised(_say_error(error))
-            finally:
-                here.close()
 
         job = Job(planned.id, perform)
         deadline = self._world.clock.monotonic() + timeout + GRACE
@@ -317,8 +335,9 @@ class Engine:
     def _collect(self, wait: float) -> None:
         """Wait for a result, at most until something is due, and give up what is overdue."""
         done = self._world.workers.next(wait)
-        if done is not None:
+        while done is not None:
             self._land(done)
+            done = self._world.workers.next(0)
         now = self._world.clock.monotonic()
         for flight in [flight for flight in self._flying.values() if flight.deadline < now]:
             seconds = float(flight.action.step.timeout)
@@ -360,7 +379,7 @@ class Engine:
                 self._attempt_failed(action.step, action.number, f"it could not be looked at: {why}")
 
     def _still_wanted(self, action: d.Attempt) -> bool:
-        """Not when the operator asked to stop during the look, or a step beside it has failed: nothing new begins then."""
+        """Nothing new begins when the operator asked to stop during the look, or a step beside it has failed."""
         wanted = d.decide(self.plan, self.state)
         return not self._world.stop.is_set() and any(
             isinstance(other, d.Attempt) and other.step is action.step for other in wanted
@@ -373,7 +392,7 @@ class Engine:
         self._claimed[action.step.id] = error
         if error or claim:
             kind = e.ApplyReturned if isinstance(action, d.Attempt) else e.UndoReturned
-            self.record(kind(step=action.step.id, attempt=action.number, claim=claim, error=_short(error)), flush=False)
+            self.record(kind(step=action.step.id, attempt=action.number, claim=claim, error=error), flush=False)
 
     def _settled(self, action: d.Settle, seen: Observation) -> None:
         """The look after an apply: the only thing that ends doubt."""
@@ -382,14 +401,12 @@ class Engine:
             case InPlace(evidence=evidence):
                 self.record(e.StepDone(step=step, attempt=number, evidence=evidence), flush=False)
             case NotInPlace() if step in self._given_up:
-                why = "the change was given up after its timeout and may still be on its way"
-                self.record(e.StepUnseen(step=step, attempt=number, why=why))
+                self._unseen(action, "the change was given up after its timeout and may still be on its way")
             case NotInPlace(evidence=evidence):
                 why = f"it was applied and is not there: {_say_evidence(evidence)}"
                 self._attempt_failed(action.step, number, self._claimed.pop(step, "") or why)
             case Unknown(why=why):
-                not_before = self._later(action.step, action.looks + 1)
-                self.record(e.StepUnseen(step=step, attempt=number, why=_short(why), not_before=not_before))
+                self._unseen(action, why)
 
     def _settled_undo(self, action: d.SettleUndo, seen: Observation) -> None:
         match seen:
@@ -409,30 +426,27 @@ class Engine:
             case NotInPlace(evidence=evidence):
                 self.record(e.HealthObserved(well=False, evidence=evidence))
             case Unknown(why=why):
-                self.record(e.HealthObserved(well=False, evidence={"findings": [_short(why)]}))
+                self.record(e.HealthObserved(well=False, evidence={"findings": [why]}))
+
+    def _unseen(self, action: d.Settle, why: str) -> None:
+        not_before = self._later(action.step, action.looks + 1)
+        self.record(e.StepUnseen(step=action.step.id, attempt=action.number, why=why, not_before=not_before))
 
     def _attempt_failed(self, step: PlannedStep, number: int, error: str) -> None:
         not_before = self._later(step, number)
-        self.record(e.AttemptFailed(step=step.id, attempt=number, error=_short(error), not_before=not_before))
+        self.record(e.AttemptFailed(step=step.id, attempt=number, error=error, not_before=not_before))
 
     def _undo_failed(self, action: d.SettleUndo, error: str) -> None:
         not_before = self._later(action.step, action.number)
-        self.record(
-            e.UndoFailed(step=action.step.id, attempt=action.number, error=_short(error), not_before=not_before)
-        )
+        self.record(e.UndoFailed(step=action.step.id, attempt=action.number, error=error, not_before=not_before))
 
     def _later(self, step: PlannedStep, number: int) -> str | None:
-        """When to try again after try `number`; None when there is no try left."""
-        if number >= step.retry.attempts:
+        """When to try again after try `number`; None when no try is left, or none would tell anything."""
+        if number >= step.retry.attempts or not step.observable:
             return None
         return iso(self._world.clock.utc() + self._world.draw_wait(step.retry, number))
 
     # Pausing and ending
-
-    def _pause(self, question: e.Question) -> None:
-        short = msgspec.structs.replace(question, text=_short(question.text))
-        self.record(e.Paused(question=short))
-        self._checkpoint()
 
     def _ask(self, question: e.Question) -> Waiting | float:
         answer = self._world.operator.ask(question)
@@ -440,6 +454,7 @@ class Engine:
             self.flush()
             return Waiting(question)
         self.record(e.OperatorAnswered(choice=answer.choice, comment=answer.comment))
+        self._given_up.discard(question.step)  # the operator has ruled, knowing that it may still be on its way
         return 0.0
 
     def _stop(self, because: str) -> Interrupted:
@@ -449,10 +464,6 @@ class Engine:
 
     def _checkpoint(self) -> None:
         self._journal.checkpoint(iso(self._world.clock.utc()), self._actor)
-
-    def _ended(self) -> s.Ended:
-        assert isinstance(self.state, s.Ended)
-        return self.state
 
 
 def iso(utc: float) -> str:
@@ -476,9 +487,32 @@ def _observation(result: object) -> Observation:
             return Unknown(f"the step answered {type(result).__name__} instead of an observation")
 
 
+def _as_recorded(result: object) -> object:
+    """The result with its evidence as the journal will hold it: a live run and a resumed one see the same.
+
+    Raises:
+        ValueError, TypeError: the evidence is too large, or no JSON.
+    """
+    match result:
+        case InPlace(evidence=evidence) if evidence:
+            return InPlace(_evidence_as_recorded(evidence))
+        case NotInPlace(evidence=evidence) if evidence:
+            return NotInPlace(_evidence_as_recorded(evidence))
+        case dict() if result:
+            return _evidence_as_recorded(result)
+        case _:
+            return result
+
+
+def _evidence_as_recorded(evidence: Evidence) -> Evidence:
+    raw = msgspec.json.encode(evidence, enc_hook=encode_hook)
+    if len(raw) > LARGEST_EVIDENCE:
+        raise ValueError(f"the evidence is too large to be recorded: {len(raw):,} bytes of {LARGEST_EVIDENCE:,}")
+    return msgspec.json.decode(raw, type=dict[str, object])
+
+
 def _say_error(error: Exception) -> str:
-    text = str(error).strip()
-    return _short(text if text else type(error).__name__)
+    return str(error).strip() or type(error).__name__
 
 
 def _say_evidence(evidence: Evidence) -> str:
@@ -490,4 +524,6 @@ def _say_evidence(evidence: Evidence) -> str:
 
 
 def _short(text: str) -> str:
+    """The text within its limit, and fit to be stored: an undecodable file name in an error is not Unicode."""
+    text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"

@@ -3,12 +3,7 @@
 import os
 import threading
 from pathlib import Path
-from typing import cast
 
-import msgspec
-
-from dr.core.duration import decode_hook, encode_hook
-from dr.core.events import Event
 from dr.errors import SecretMissing
 
 MASK = "***"
@@ -43,30 +38,15 @@ class Secrets:
         with self._lock:
             self._values.add(value)
 
-    def mask_text(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """`text` without any secret value."""
+        if not self._values:
+            return text
         with self._lock:
             values = sorted(self._values, key=len, reverse=True)
         for value in values:
             text = text.replace(value, MASK) if len(value) >= SHORTEST else (MASK if text == value else text)
         return text
-
-    def mask(self, event: Event) -> Event:
-        """The event without any secret value. The same object when there is none in it."""
-        if not self._values:
-            return event
-        raw = msgspec.to_builtins(event, enc_hook=encode_hook)
-        masked = self._walk(raw)
-        return event if masked == raw else msgspec.convert(masked, cast("type[Event]", Event), dec_hook=decode_hook)
-
-    def _walk(self, value: object) -> object:
-        if isinstance(value, str):
-            return self.mask_text(value)
-        if isinstance(value, dict):
-            return {self.mask_text(str(key)): self._walk(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._walk(item) for item in value]
-        return value
 
     def _from_file(self, reference: str, name: str) -> str:
         try:

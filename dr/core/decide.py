@@ -83,7 +83,10 @@ class End(msgspec.Struct, frozen=True):
 Work = Attempt | Settle | Undo | SettleUndo | CheckHealth
 """What takes time and is performed by the engine's workers."""
 
-Action = Work | Skip | Ask | Await | RollBack | End
+Course = Skip | Ask | Await | RollBack | End
+"""What only takes an entry, and moves the run on as a whole."""
+
+Action = Work | Course
 
 
 def decide(plan: Plan, state: s.State) -> tuple[Action, ...]:

@@ -4,6 +4,7 @@ The canonical JSON of an entry is the line of the journal. `prev` comes first, s
 parsing JSON.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -189,6 +190,37 @@ Event = (
     | HealthObserved
     | RunEnded
 )
+
+
+_TEXTS = frozenset({"because", "comment", "error", "reason", "why"})
+_EVIDENCE = frozenset({"before", "claim", "evidence"})
+
+
+def map_text(event: Event, text: Callable[[str], str], inside: Callable[[str], str]) -> Event:
+    """The event with every text in it changed that a person or a target gave; names, choices and times stay.
+
+    `text` is for a text of its own, such as an error; `inside` for each text inside of evidence.
+    """
+    changes: dict[str, object] = {}
+    for name in event.__struct_fields__:
+        value = getattr(event, name)
+        if name in _TEXTS:
+            changes[name] = text(value)
+        elif name in _EVIDENCE and value:
+            changes[name] = _map_evidence(value, inside)
+        elif isinstance(value, Question):
+            changes[name] = msgspec.structs.replace(value, text=text(value.text))
+    return msgspec.structs.replace(event, **changes) if changes else event
+
+
+def _map_evidence(value: object, change: Callable[[str], str]) -> object:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(str(key)): _map_evidence(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_map_evidence(item, change) for item in value]
+    return value
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
