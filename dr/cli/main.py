@@ -5,13 +5,14 @@ Commands are loaded when they are called: `dr --help` and completion import clic
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
 
 from dr import __version__
-from dr.errors import DrError, exit_statuses
+from dr.cli.streams import STDOUT, complain, paint, prepare, silence
+from dr.errors import Aborted, Deviated, DrError, NeedsOperator, RolledBack, Stopped, exit_statuses
 
 COMMANDS = {
     "check": ("dr.cli.planning", "Check a runbook; every error with file:line:column."),
@@ -26,6 +27,15 @@ COMMANDS = {
     "kinds": ("dr.cli.planning", "List the kinds of steps and their parameters."),
     "schema": ("dr.cli.planning", "Print the JSON Schema of runbooks, for editors."),
     "demo": ("dr.cli.demo", "Recreate the outage of 15 May 2023 with real parts, and recover it."),
+}
+
+# How a run can end or stand that is no error of anybody: a question is a question, also at three in the morning.
+_LABELS: Mapping[type[DrError], tuple[str, str]] = {
+    Deviated: ("NOT WELL", "red"),
+    RolledBack: ("rolled back", "yellow"),
+    NeedsOperator: ("paused", "yellow"),
+    Stopped: ("stopped", "yellow"),
+    Aborted: ("aborted", "yellow"),
 }
 
 
@@ -51,6 +61,13 @@ class Commands(click.Group):
             close = difflib.get_close_matches(name, COMMANDS, n=1)
             ctx.fail(f"No such command {name!r}.{f' Did you mean {close[0]!r}?' if close else ''}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader has gone (`dr runs | head`), and has seen what it wanted
+            silence(STDOUT)
+            return 0
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -78,12 +95,13 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """The process: runs a command and turns every error into words and an exit status."""
+    prepare()
     try:
         status: Any = cli.main(args=args, prog_name="dr", standalone_mode=False)
     except click.exceptions.Exit as leave:
         status = leave.exit_code
     except click.Abort:
-        click.echo("Nothing was done.", err=True)
+        complain("Nothing was done.")
         status = 130
     except click.ClickException as error:
         error.show()
@@ -91,10 +109,6 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except DrError as error:
         say_error(error)
         status = error.exit_status
-    except BrokenPipeError:
-        # The reader of our output has gone (`dr runs | head`). Python would complain again while flushing at exit.
-        sys.stdout = None
-        status = 0
     except Exception as error:  # noqa: BLE001 - the second of the two broad boundaries: no traceback for anything a user can cause
         say_error(_internal(error))
         status = DrError.exit_status
@@ -103,11 +117,12 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def say_error(error: DrError) -> None:
     """What happened, what stands now, and what to type next, on standard error."""
-    click.echo(f"{click.style('error', fg='red', bold=True)} [{error.code}] {error.what}", err=True)
+    label, colour = _LABELS.get(type(error), ("error", "red"))
+    complain(f"{paint(label, sys.stderr, fg=colour, bold=True)} [{error.code}] {error.what}")
     if error.stands:
-        click.echo(f"stands: {error.stands}", err=True)
+        complain(f"stands: {error.stands}")
     if error.hint:
-        click.echo(f"next:   {error.hint}", err=True)
+        complain(f"next:   {error.hint}")
 
 
 def _internal(error: Exception) -> DrError:

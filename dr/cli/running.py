@@ -1,6 +1,7 @@
 """`run`, `resume`, `rollback`, `answer`: everything that acts."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 
 from dr.cli.options import actor, book, config_option, journal_option
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, ungraceful_option
+from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, is_terminal
 from dr.core import events as e
 from dr.core import state as s
@@ -59,7 +61,7 @@ def run(
     detected = _timestamp(detected) if detected else ""
     plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
     if not as_json:
-        click.echo("\n".join(plan_lines(plan, digest(encode_plan(plan)))) + "\n")
+        tell("\n".join(plan_lines(plan, digest(encode_plan(plan)))) + "\n")
     if not yes:
         if not is_terminal():
             raise UsageError(
@@ -75,7 +77,7 @@ def run(
         world = real_world(targets, secrets, keyboard, watcher, keyboard.stop)
         engine = start(book(config, journal), plan, world, actor(), reason=reason, detected=detected)
         if not as_json:
-            click.echo(f"run {engine.run_name}")
+            tell(f"run {engine.run_name}")
         result = engine.run()
     _finish(engine, result, as_json=as_json)
 
@@ -239,7 +241,7 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
         case s.Ended(service=service):
             if not as_json:
                 well = "the steady state held" if service == "well" else "no steady state was declared"
-                click.echo(f"\n{click.style('recovered', fg='green', bold=True)}: {name}; {well}")
+                tell(f"\n{paint('recovered', sys.stdout, fg='green', bold=True)}: {name}; {well}")
 
 
 def _standing(engine: Engine) -> str:

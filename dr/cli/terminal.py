@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from dr.cli.streams import STDERR, STDOUT, silence, tell
 from dr.core import events as e
 from dr.engine import Answer
 from dr.report.words import CHOICES, clock, sentence
@@ -24,17 +25,17 @@ class Plain:
 
     def entry(self, entry: e.Entry) -> None:
         elapsed = time.monotonic() - self._started
-        _line(f"{clock(entry.at)}  +{elapsed:6.1f}s  {sentence(entry.event)}")
+        tell(f"{clock(entry.at)}  +{elapsed:6.1f}s  {sentence(entry.event)}")
 
     def say(self, step: str, text: str) -> None:
-        _line(f"{'':10}  {'':8}  {step}: … {text}")
+        tell(f"{'':10}  {'':8}  {step}: … {text}")
 
 
 class Json:
     """Each entry as the line that stands in the journal."""
 
     def entry(self, entry: e.Entry) -> None:
-        _line(e.encode_entry(entry).decode())
+        tell(e.encode_entry(entry).decode())
 
     def say(self, step: str, text: str) -> None:
         """Only entries go to a machine."""
@@ -44,7 +45,8 @@ class Keyboard:
     """Ctrl-C and the operator's answers.
 
     The first Ctrl-C asks the run to stop at the next safe point, the second one leaves at once; both leave a run that
-    can be resumed. SIGTERM counts as a Ctrl-C.
+    can be resumed. SIGTERM counts as a Ctrl-C, and so does SIGHUP: the terminal has gone. (Under nohup that is ignored,
+    and stays so.)
     """
 
     def __init__(self, *, interactive: bool) -> None:
@@ -65,7 +67,10 @@ class Keyboard:
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Handle Ctrl-C and SIGTERM within the block."""
-        before = {number: signal.signal(number, self._heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._heard) for number in numbers}
         try:
             yield
         finally:
@@ -101,24 +106,21 @@ class Keyboard:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if number == signal.SIGHUP:
+            silence(STDOUT, STDERR)
         if self._asking:
             raise KeyboardInterrupt
         if self.stop.is_set():
             # Not sys.exit: a worker in a dead target must not delay this, and there is nothing to clean up that a crash
             # would not leave behind as well.
-            os.write(2, b"\nleft at once; `dr resume` goes on from what is in the journal\n")
+            os.write(STDERR, b"\nleft at once; `dr resume` goes on from what is in the journal\n")
             os._exit(130)
         self.stop.set()
         name = signal.Signals(number).name
         os.write(
-            2, f"\n{name}: stopping at the next safe point; once more leaves at once (both can be resumed)\n".encode()
+            STDERR,
+            f"\n{name}: stopping at the next safe point; once more leaves at once (both can be resumed)\n".encode(),
         )
-
-
-def _line(text: str) -> None:
-    """A line, at once. click.echo looks for colours to strip in each, a third of the cost of a step without effects."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def is_terminal() -> bool:
