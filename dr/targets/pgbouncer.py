@@ -121,8 +121,8 @@ def point(text: str, wanted: Mapping[str, str]) -> str:
         if head := _SECTION.match(line):
             section = head.group(1).strip()
         entry = _ENTRY.match(line)
-        if section == "databases" and entry and entry.group(1).strip('"') in wanted:
-            name = entry.group(1).strip('"')
+        if section == "databases" and entry and entry.group(1) in wanted:
+            name = entry.group(1)
             found.add(name)
             host, port = wanted[name].rsplit(":", 1)
             settings = _set(_set(line[entry.end() :], "host", host), "port", port)
@@ -145,5 +145,5 @@ def _entries(config: PgbouncerReads) -> str:
 
 
 _SECTION: Final = re.compile(r"\s*\[([^\]]*)\]")
-_ENTRY: Final = re.compile(r'\s*("?[A-Za-z0-9_]+"?)\s*=\s*')
+_ENTRY: Final = re.compile(r"\s*([A-Za-z0-9_]+)\s*=\s*")
 _SETTING: Final = re.compile(r"(\w+)\s*=\s*('(?:[^']|'')*'|[^\s']*)")

@@ -35,7 +35,7 @@ class Client:
 
     def connect(self) -> None:
         """Connect and hang up. Raises TargetUnreachable."""
-        with self._reachable():
+        with self._reachable(self._deadline):
             self._connect(self._deadline).close()
 
     def get(self, path: str, timeout: float) -> HttpReply:
@@ -46,19 +46,19 @@ class Client:
         """
         began = time.monotonic()
         end = min(began + timeout, self._deadline)
-        with self._reachable(path), self._connect(end) as sock, _hanging_up(sock, end):
+        with self._reachable(end, path), self._connect(end) as sock, _hanging_up(sock, end):
             connection = self._over(sock)
             try:
                 connection.request("GET", self._prefix + path, headers=self._headers)
-                response = connection.getresponse()
-                body = response.read(MAX_BODY)
+                with connection.getresponse() as response:
+                    body = response.read(MAX_BODY)
+                    if response.length and len(body) < MAX_BODY:
+                        raise http.client.IncompleteRead(body, response.length)
             finally:
                 connection.close()
             seconds = time.monotonic() - began
-            if began + seconds >= end:
+            if began + seconds >= end:  # without a length, a body that was hung up on looks whole
                 raise TimeoutError
-            if response.length and len(body) < MAX_BODY:
-                raise http.client.IncompleteRead(body, response.length)
             return HttpReply(status=response.status, body=body, seconds=seconds)
 
     def _connect(self, end: float) -> socket.socket:
@@ -77,15 +77,14 @@ class Client:
         return connection
 
     @contextmanager
-    def _reachable(self, path: str = "") -> Iterator[None]:
-        what = f"{self._name} {path}".rstrip()
+    def _reachable(self, end: float, path: str = "") -> Iterator[None]:
         try:
             yield
-        except TimeoutError:
-            raise TargetUnreachable(f"{what}: no answer in time") from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise TargetUnreachable(f"{what}: {reason[:MOST_TEXT]}") from None
+            if isinstance(error, TimeoutError) or time.monotonic() >= end:
+                reason = "no answer in time"
+            raise TargetUnreachable(f"{self._name} {path}".rstrip() + f": {reason[:MOST_TEXT]}") from None
 
 
 @contextmanager

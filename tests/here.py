@@ -1,0 +1,114 @@
+"""A `Here` for tests of steps: real targets, the real clock, and a Ctrl-C that tests can press."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+from dr.core.step import Here, OutOfTime, StopRequested
+from dr.targets.catalogue import open_target
+from dr.targets.protocols import Opening, Target, TargetConfig
+
+T = TypeVar("T")
+
+
+class Secrets:
+    """References resolved from a mapping; remembers what was masked."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = values
+        self.masked: set[str] = set()
+
+    def resolve(self, reference: str) -> str:
+        value = self.values[reference]
+        self.masked.add(value)
+        return value
+
+
+def opening(
+    name: str = "the-target", *, timeout: float = 30.0, secrets: Secrets | None = None, label: str = "dr:run:step:1"
+) -> Opening:
+    """What a target is opened with in a test."""
+    secrets = secrets or Secrets({})
+    return Opening(name=name, label=label, timeout=timeout, secret=secrets.resolve, mask=secrets.masked.add)
+
+
+@contextmanager
+def opened(config: TargetConfig, **how: Any) -> Iterator[Any]:
+    """The target of that configuration, closed afterwards."""
+    target = open_target(config, opening(**how))
+    try:
+        yield target
+    finally:
+        target.close()
+
+
+class TestHere:
+    """A step's surroundings, as the engine makes them for one look or one apply."""
+
+    __test__ = False
+
+    def __init__(self, targets: Mapping[str, TargetConfig], secrets: Secrets, *, attempt: int, timeout: float) -> None:
+        self.run = "run"
+        self.step = "step"
+        self.attempt = attempt
+        self.stop = threading.Event()
+        self.said: list[str] = []
+        self._targets = targets
+        self._secrets = secrets
+        self._end = time.monotonic() + timeout
+        self._opened: dict[str, Target] = {}
+        self.closing = ExitStack()
+
+    def reach(self, protocol: type[T], target: str) -> T:
+        config = self._targets[target]
+        assert protocol.__name__ in config.speaks
+        if target not in self._opened:
+            label = f"dr:{self.run}:{self.step}:{self.attempt}"
+            how = opening(target, timeout=self.remaining(), secrets=self._secrets, label=label)
+            self._opened[target] = open_target(config, how)
+            self.closing.callback(self._opened[target].close)
+        return self._opened[target]  # type: ignore[return-value]
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def remaining(self) -> float:
+        return max(0.0, self._end - self.now())
+
+    def sleep(self, seconds: float) -> None:
+        if self.stop.wait(min(seconds, self.remaining())):
+            raise StopRequested
+        if self.remaining() <= 0:
+            raise OutOfTime("the time of this attempt is over")
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+class World:
+    """The targets of a test; `look()` and `act()` give a `Here` as the engine would."""
+
+    def __init__(self, targets: Mapping[str, TargetConfig], secrets: Mapping[str, str] | None = None) -> None:
+        self._targets = targets
+        self._secrets = Secrets(secrets or {})
+
+    @contextmanager
+    def look(self, timeout: float = 30.0) -> Iterator[TestHere]:
+        """Before the first intent: attempt 0."""
+        with self._here(0, timeout) as here:
+            yield here
+
+    @contextmanager
+    def act(self, timeout: float = 30.0) -> Iterator[TestHere]:
+        """While applying and after it: attempt 1."""
+        with self._here(1, timeout) as here:
+            yield here
+
+    @contextmanager
+    def _here(self, attempt: int, timeout: float) -> Iterator[TestHere]:
+        here = TestHere(self._targets, self._secrets, attempt=attempt, timeout=timeout)
+        _: Here = here
+        with here.closing:
+            yield here
