@@ -142,18 +142,20 @@ class Here:
         self.attempt = attempt
         self._world = world
         self._end = world.clock.monotonic() + timeout
-        self._open: contextlib.ExitStack | None = None
-        self._reached: dict[str, object] = {}
+        self._reached: dict[str, tuple[contextlib.AbstractContextManager[object], object]] = {}
 
     def reach(self, protocol: type[T], target: str) -> T:
         del protocol  # says what the caller expects; that the target speaks it was checked when the plan was bound
         if target not in self._reached:
             label = f"dr:{self.run}:{self.step}:{self.attempt}"
-            if self._open is None:
-                self._open = contextlib.ExitStack()
             context = self._world.targets.open(target, label, self.remaining())
-            self._reached[target] = self._open.enter_context(context)
-        return self._reached[target]  # type: ignore[return-value]
+            self._reached[target] = (context, context.__enter__())
+        return self._reached[target][1]  # type: ignore[return-value]
+
+    def release(self, target: str) -> None:
+        if target in self._reached:
+            context, _ = self._reached.pop(target)
+            context.__exit__(None, None, None)
 
     def now(self) -> float:
         return self._world.clock.monotonic()
@@ -171,8 +173,8 @@ class Here:
         self._world.watcher.say(self.step, self._world.mask(text))
 
     def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
+        for target in list(self._reached):
+            self.release(target)
 
 
 class Engine:

@@ -20,6 +20,7 @@ from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, decode_plan, digest, encode_plan
+from dr.core.secret import is_reference
 from dr.core.step import Step
 from dr.engine import Engine, Operator, Stop, Watcher, World
 from dr.errors import JournalBroken, NoSuchRun, PlanChanged, PreconditionFailed, RollbackRefused, RunEnded
@@ -80,7 +81,7 @@ class RealTargets:
             info = msgspec.inspect.type_info(type(config))
             for field in getattr(info, "fields", ()):
                 reference = getattr(config, field.name)
-                if reference and _is_secret(field.type):
+                if reference and _is_secret(field.type) and is_reference(reference):
                     self._secrets.resolve(reference)
 
 

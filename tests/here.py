@@ -71,6 +71,10 @@ class TestHere:
             self.closing.callback(self._opened[target].close)
         return self._opened[target]  # type: ignore[return-value]
 
+    def release(self, target: str) -> None:
+        if target in self._opened:
+            self._opened.pop(target).close()
+
     def now(self) -> float:
         return time.monotonic()
 

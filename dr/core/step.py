@@ -57,6 +57,10 @@ class Here(Protocol):
         """
         ...
 
+    def release(self, target: str) -> None:
+        """Close the target, so that the next `reach` opens it anew; for one that was lost. Harmless when repeated."""
+        ...
+
     def now(self) -> float:
         """Seconds of a monotonic clock."""
         ...

@@ -2,7 +2,8 @@
 
 from dr.core.step import Catalogue
 from dr.steps.feature_flag import FeatureDisable, FeatureEnable
+from dr.steps.health_verify import HealthVerify
 from dr.steps.note import Note
 from dr.steps.operator_confirm import OperatorConfirm
 
-CATALOGUE = Catalogue([FeatureDisable, FeatureEnable, OperatorConfirm, Note])
+CATALOGUE = Catalogue([FeatureDisable, FeatureEnable, HealthVerify, OperatorConfirm, Note])
