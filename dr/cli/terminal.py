@@ -17,18 +17,28 @@ from dr.engine import Answer
 from dr.report.words import CHOICES, clock, sentence
 
 
+SAY_EVERY = 1.0
+"""Seconds between two lines of progress of a step."""
+
+
 class Plain:
     """One line per entry: for logs, pipes, and people without a terminal."""
 
     def __init__(self, started: float | None = None) -> None:
         self._started = time.monotonic() if started is None else started
+        self._said: dict[str, tuple[str, float]] = {}
 
     def entry(self, entry: e.Entry) -> None:
         elapsed = time.monotonic() - self._started
         tell(f"{clock(entry.at)}  +{elapsed:6.1f}s  {sentence(entry.event)}")
 
     def say(self, step: str, text: str) -> None:
-        tell(f"{'':10}  {'':8}  {step}: … {text}")
+        """What is happening: once, and no more than a line every `SAY_EVERY` seconds for each step."""
+        now = time.monotonic()
+        text_before, when = self._said.get(step, ("", -SAY_EVERY))
+        if text != text_before and now - when >= SAY_EVERY:
+            self._said[step] = (text, now)
+            tell(f"{'':10}  {'':8}  {step}: … {text}")
 
 
 class Json:

@@ -61,7 +61,7 @@ class HttpCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             try:
                 return endpoint.get(self.path, timeout=timeout)
             except TargetUnreachable as error:
-                return str(error)
+                return str(error).removeprefix(f"{self.target} {self.path}: ")
 
         return lambda: self.judge(list(requests.map(get, range(self.probes))))
 
@@ -70,9 +70,8 @@ class HttpCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         name = f"{self.target} {self.path}"
         wrong = Counter(what for what in map(self._wrong_with, replies) if what)
         if wrong:
-            return Finding(
-                False, f"{name}: " + ", ".join(f"{what} ({n} of {len(replies)})" for what, n in wrong.items())
-            )
+            told = ", ".join(f"{what} ({count} of {len(replies)})" for what, count in wrong.items())
+            return Finding(well=False, words=f"{name}: {told}")
         percent = self.latency.percentile if self.latency else 100.0
         taken = percentile([reply.seconds for reply in replies if isinstance(reply, HttpReply)], percent)
         words = f"{name}: {percent:g}% within {taken * 1000:.0f} ms"

@@ -12,7 +12,7 @@ LONGEST = 2000
 class Note(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Write a milestone into the journal: what was decided, who was told.
 
-    Its own entry is the note. So it is in place as soon as the intent is recorded, and a resume does not write it twice.
+    Its own entry is the note: it is in place as soon as the intent is recorded, and a resume does not write it twice.
     """
 
     kind: ClassVar[str] = "note"
