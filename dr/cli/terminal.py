@@ -16,7 +16,6 @@ from dr.core import events as e
 from dr.engine import Answer
 from dr.report.words import CHOICES, clock, sentence
 
-
 SAY_EVERY = 1.0
 """Seconds between two lines of progress of a step."""
 
