@@ -5,7 +5,7 @@ Commands are loaded when they are called: `dr --help` and completion import clic
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -30,13 +30,7 @@ COMMANDS = {
 }
 
 # How a run can end or stand that is no error of anybody: a question is a question, also at three in the morning.
-_LABELS: Mapping[type[DrError], tuple[str, str]] = {
-    Deviated: ("NOT WELL", "red"),
-    RolledBack: ("rolled back", "yellow"),
-    NeedsOperator: ("paused", "yellow"),
-    Stopped: ("stopped", "yellow"),
-    Aborted: ("aborted", "yellow"),
-}
+_OUTCOMES = (Deviated, RolledBack, NeedsOperator, Stopped, Aborted)
 
 
 class Commands(click.Group):
@@ -117,8 +111,15 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def say_error(error: DrError) -> None:
     """What happened, what stands now, and what to type next, on standard error."""
-    label, colour = _LABELS.get(type(error), ("error", "red"))
-    complain(f"{paint(label, sys.stderr, fg=colour, bold=True)} [{error.code}] {error.what}")
+    from dr.report.words import printable  # knows events and plans: only when there is something to say
+
+    code = f"[{error.code}]"
+    if isinstance(error, _OUTCOMES):
+        head = paint(code, sys.stderr, fg="yellow", bold=True)
+    else:
+        head = f"{paint('error', sys.stderr, fg='red', bold=True)} {code}"
+    what = "\n".join(map(printable, error.what.split("\n")))
+    complain(f"{head} {what}")
     if error.stands:
         complain(f"stands: {error.stands}")
     if error.hint:

@@ -29,7 +29,7 @@ def config_option(command: F) -> F:
 def journal_option(command: F) -> F:
     return click.option(
         "--journal",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=click.Path(path_type=Path),
         envvar="DR_JOURNAL",
         show_envvar=True,
         help="Directory of the journal; by default the one dr.toml names.",
@@ -38,17 +38,17 @@ def journal_option(command: F) -> F:
 
 def book(config: Path, journal: Path | None) -> LocalBook:
     """The journal: the directory that was named, else the one of `dr.toml`."""
-    if journal is not None:
-        return LocalBook(journal.absolute())
-    return LocalBook(load_config(config).journal_directory.absolute())
+    directory = (load_config(config).journal_directory if journal is None else journal).absolute()
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"the journal is kept in a directory, and {directory} is a file", stands="nothing was touched")
+    return LocalBook(directory)
 
 
 def parameters(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     """`-p name=value`, as a mapping."""
-    del ctx, option
     found: dict[str, str] = {}
     for text in given:
-        name, equals, value = text.partition("=")
+        name, equals, value = utf8(ctx, option, text).partition("=")
         if not equals:
             raise UsageError(f"-p takes NAME=VALUE, not {text!r}", stands="nothing was touched")
         if name in found:
@@ -57,9 +57,17 @@ def parameters(ctx: click.Context, option: click.Parameter, given: tuple[str, ..
     return found
 
 
+def utf8(ctx: click.Context, option: click.Parameter, text: str) -> str:
+    """Text from the command line that goes into the journal, which is UTF-8."""
+    del ctx
+    if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
+        raise UsageError(f"{option.opts[0]} takes UTF-8 text, not {text!r}", stands="nothing was touched")
+    return text
+
+
 def actor() -> str:
     """Who is at the keyboard, as far as the machine knows."""
     try:
-        return getpass.getuser()
+        return getpass.getuser().encode(errors="backslashreplace").decode()
     except (KeyError, OSError):  # a container without a name for its user
         return "unknown"

@@ -10,8 +10,8 @@ from dr.cli.options import book, config_option, journal_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.events import Entry
-from dr.errors import DrError, JournalBroken, UsageError
-from dr.report.words import clock, plan_lines, sentence
+from dr.errors import DrError, JournalBroken, NoSuchRun, UsageError
+from dr.report.words import clock, plan_lines, printable, sentence, standing
 from dr.runs import Folded, begun, fold
 
 REPLAY_UP_TO = 20_000
@@ -28,13 +28,14 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
     """List the runs in the journal, newest last."""
     import msgspec
 
-    rows = [_row(stored) for stored in book(config, journal).runs()]
+    found = book(config, journal)
+    rows = [_row(stored) for stored in found.runs()]
     if as_json:
         for row in rows:
             click.echo(msgspec.json.encode(row))
         return
     if not rows:
-        click.echo("there are no runs yet")
+        click.echo(f"there are no runs yet in {found.directory}")
     for row in rows:
         click.echo(f"{row['run']}  {row['environment']:12}  {row['stands']}")
 
@@ -54,6 +55,9 @@ def show(run_name: str, journal: Path | None, config: Path) -> None:
     click.echo(f"\n{stored.run}: {_stands(stored, folded)}")
     for line in _recovery_time(stored, folded):
         click.echo(line)
+    if command := _next(stored, folded):
+        choices = "|".join(folded.state.question.choices) if isinstance(folded.state, s.Paused) else ""
+        click.echo(f"next: dr {command} {stored.run} {choices}".rstrip())
 
 
 @click.group(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit show latest --json")
@@ -70,7 +74,7 @@ def audit() -> None:
 @journal_option
 @config_option
 def verify(run_name: str | None, every: bool, replay: bool | None, journal: Path | None, config: Path) -> None:
-    """Verify that nothing was changed, added, moved or removed, and that the entries make sense.
+    """Verify that nothing was changed, added, moved or removed.
 
     Always: each entry follows the one before it by hash and number, the checkpoints agree, and the plan is the one the
     run was started with. Replayed: every entry can follow the one before it by the rules of a run.
@@ -82,6 +86,10 @@ def verify(run_name: str | None, every: bool, replay: bool | None, journal: Path
     for stored in found.runs() if every else (found.find(run_name or ""),):
         try:
             click.echo(_verified(stored, replay))
+        except NoSuchRun:
+            if not every:
+                raise
+            click.echo(f"{stored.run}: has no entry, was never started")
         except DrError as error:
             if not every:
                 raise
@@ -108,8 +116,10 @@ def audit_show(run_name: str, as_json: bool, step: str | None, journal: Path | N
         entry = _read(line)
         if step is not None and getattr(getattr(entry, "event", None), "step", None) != step:
             continue
-        if as_json or entry is None:
+        if as_json:
             click.echo(line)
+        elif entry is None:
+            click.echo(f"not an entry: {printable(line.decode(errors='backslashreplace'))}")
         else:
             click.echo(f"{entry.seq:5}  {entry.at}  {entry.actor:10}  {sentence(entry.event)}")
 
@@ -128,32 +138,42 @@ def _verified(stored: StoredRun, replay: bool | None) -> str:
     head, torn = stored.verify()
     begun(stored)
     folded = fold(stored) if (head.size <= REPLAY_UP_TO if replay is None else replay) else None
-    notes = [f"{head.size} entries", f"head {head.hash[:16]}", f"{len(stored.checkpoints())} checkpoints"]
+    marks = len(stored.checkpoints())
+    notes = [f"{head.size} entries", f"head {head.hash[:16]}", f"{marks} checkpoint{'s' if marks != 1 else ''}"]
     notes.append("replayed" if folded else "not replayed (--replay does)")
     if torn is not None:
         notes.append(f"an unfinished entry of {torn.bytes} bytes at the end, as a crash leaves it")
     if folded and not isinstance(folded.state, s.Ended):
-        notes.append(f"the run has not ended: {s.describe(folded.state)}")
+        notes.append(f"the run has not ended: {standing(folded.plan, folded.state)}")
     return f"{stored.run}: verified; {', '.join(notes)}; unsigned"
 
 
 def _row(stored: StoredRun) -> dict[str, str]:
     try:
         folded = fold(stored)
+    except NoSuchRun:
+        return {"run": stored.run, "environment": "", "stands": "never started, nothing was touched"}
     except DrError as error:
         return {"run": stored.run, "environment": "?", "stands": f"unreadable [{error.code}]"}
-    return {"run": stored.run, "environment": folded.plan.environment, "stands": _stands(stored, folded)}
+    command = _next(stored, folded)
+    stands = _stands(stored, folded) + (f" (next: dr {command})" if command else "")
+    return {"run": stored.run, "environment": folded.plan.environment, "stands": stands}
 
 
 def _stands(stored: StoredRun, folded: Folded) -> str:
-    words = s.describe(folded.state)
+    words = standing(folded.plan, folded.state)
     if isinstance(folded.state, s.Ended):
         return words
-    return (
-        f"{words}; held by {stored.holder()}"
-        if stored.is_held()
-        else f"{words}; nobody holds it (dr resume {stored.run})"
-    )
+    if stored.is_held():
+        return f"{words}; {stored.holder()} is working on it"
+    return words if isinstance(folded.state, s.Paused) else f"interrupted, {words}"
+
+
+def _next(stored: StoredRun, folded: Folded) -> str:
+    """The command that goes on with the run; empty when there is nothing to do."""
+    if isinstance(folded.state, s.Ended) or stored.is_held():
+        return ""
+    return "answer" if isinstance(folded.state, s.Paused) else "resume"
 
 
 def _recovery_time(stored: StoredRun, folded: Folded) -> Iterator[str]:

@@ -2,14 +2,14 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast, get_args
 
 import click
 
-from dr.cli.options import actor, book, config_option, journal_option
+from dr.cli.options import actor, book, config_option, journal_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, ungraceful_option
 from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, is_terminal
@@ -18,12 +18,25 @@ from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
 from dr.engine import Answer, Engine, Interrupted, Waiting, Watcher, World, iso, parse_iso
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
-from dr.report.words import CHOICES, plan_lines
+from dr.report.words import CHOICES, plan_lines, standing
 from dr.runs import Folded, RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Entries as JSON lines, as they are written.")
 run_argument = click.argument("run_name", metavar="RUN")
+
+_FINISHED: Mapping[e.Service, tuple[str, str]] = {
+    "well": ("recovered", "the steady state held"),
+    "not-checked": ("finished", "no steady state is declared, so whether the service is well was not verified"),
+}
+_ROLLED_BACK: Mapping[e.Service, str] = {
+    "well": "what it had applied is undone; the steady state holds",
+    "deviated": "what it had applied is undone; the steady state DOES NOT HOLD",
+    "not-checked": "what it had applied is undone; no steady state is declared to verify",
+}
+
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far ahead of this machine's clock a detection may be: another machine's clock told it."""
 
 
 @click.command(
@@ -38,7 +51,7 @@ Examples:
 @parameter_option
 @ungraceful_option
 @click.option("--yes", is_flag=True, help="Do not ask before the first step.")
-@click.option("--reason", default="", help="Why; goes into the journal.")
+@click.option("--reason", default="", callback=utf8, help="Why; goes into the journal.")
 @click.option(
     "--detected", metavar="TIME", default="", help="When the trouble was detected (ISO 8601); RTO counts from it."
 )
@@ -111,7 +124,7 @@ Examples:
 )
 @run_argument
 @click.argument("choice", type=click.Choice(get_args(e.Choice)))
-@click.option("--comment", default="", help="Why; goes into the journal. `skip` needs one.")
+@click.option("--comment", default="", callback=utf8, help="Why; goes into the journal. `skip` needs one.")
 @json_option
 @journal_option
 @config_option
@@ -129,7 +142,7 @@ Examples:
   dr rollback 20230515T1445"""
 )
 @run_argument
-@click.option("--reason", default="the operator asked for it", help="Why; goes into the journal.")
+@click.option("--reason", default="the operator asked for it", callback=utf8, help="Why; goes into the journal.")
 @json_option
 @journal_option
 @config_option
@@ -209,21 +222,25 @@ def _watching(plan: Plan, *, as_json: bool, since: float | None) -> Iterator[tup
             from dr.cli.live import Live  # rich: only for a person on a terminal
 
             with Live(plan, since) as live:
-                keyboard.suspend_with(live.suspended())
+                keyboard.suspend_with(live.suspended)
                 yield keyboard, live
 
 
 def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json: bool) -> None:
     """Say how it ended; everything but a recovery is an error with an exit status of its own."""
-    name = engine.run_name
+    name, stands = engine.run_name, standing(engine.plan, engine.state)
     match result:
         case Interrupted(because=because):
-            raise Stopped(f"the run {name} was stopped: {because}", stands=_standing(engine), hint=f"dr resume {name}")
+            raise Stopped(
+                f"the run {name} was stopped: {because}",
+                stands=stands,
+                hint=f"dr resume {name}",
+            )
         case Waiting(question=question):
             lines = "\n".join(f"  {choice:9} {CHOICES[choice]}" for choice in question.choices)
             raise NeedsOperator(
                 f"{question.text}\n{lines}",
-                stands=_standing(engine),
+                stands=stands,
                 hint=f"dr answer {name} {'|'.join(question.choices)}",
             )
         case s.Ended(finish="aborted"):
@@ -231,48 +248,31 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
                 f"the run {name} was aborted", stands="what was applied stays applied", hint=f"dr show {name}"
             )
         case s.Ended(finish="rolled-back", service=service):
-            raise RolledBack(f"the run {name} was rolled back", stands=f"service: {service}", hint=f"dr show {name}")
+            raise RolledBack(f"the run {name} was rolled back", stands=_ROLLED_BACK[service], hint=f"dr show {name}")
         case s.Ended(service="deviated"):
             raise Deviated(
                 f"the run {name} finished, but the steady state does not hold",
-                stands="all steps are applied",
+                stands="nothing was undone; what is wrong stands in the journal",
                 hint=f"dr show {name}",
             )
         case s.Ended(service=service):
             if not as_json:
-                well = "the steady state held" if service == "well" else "no steady state was declared"
-                tell(f"\n{paint('recovered', sys.stdout, fg='green', bold=True)}: {name}; {well}")
-
-
-def _standing(engine: Engine) -> str:
-    """Where the run stands, in a line."""
-    match engine.state:
-        case s.Running() as running:
-            return _counted(engine, running)
-        case s.Paused(then=s.Running() as running):
-            return f"paused; {_counted(engine, running)}"
-        case state:
-            return s.describe(state)
-
-
-def _counted(engine: Engine, running: s.Running) -> str:
-    before = sum(len(stage) for stage in engine.plan.stages[: running.stage])
-    done = before + sum(isinstance(step, s.Finished) for step in running.steps)
-    doubt = [
-        planned.id
-        for planned, standing in zip(engine.plan.stages[running.stage], running.steps, strict=True)
-        if isinstance(standing, s.InDoubt | s.Doubted)
-    ]
-    in_doubt = f"; in doubt: {', '.join(doubt)}" if doubt else ""
-    return f"{done} of {len(engine.plan.steps())} steps finished{in_doubt}"
+                label, why = _FINISHED[service]
+                tell(f"\n{paint(label, sys.stdout, fg='green', bold=True)}: {name}; {why}")
 
 
 def _timestamp(text: str) -> str:
     """The operator's time as UTC. Without a zone it is the machine's local time."""
     try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
+        when = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(
             f"--detected takes a time such as 2023-05-15T10:00:00-04:00, not {text!r}", stands="nothing was touched"
         ) from None
-    return iso(when.astimezone(UTC).timestamp())
+    if when > datetime.now(UTC) + CLOCKS_DIFFER:
+        raise UsageError(
+            f"--detected is in the future: {text}; here it is {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            stands="nothing was touched",
+            hint="give the time with its zone, such as 2023-05-15T10:00:00-04:00",
+        )
+    return iso(when.timestamp())

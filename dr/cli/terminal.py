@@ -6,15 +6,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import click
 
-from dr.cli.streams import STDERR, STDOUT, silence, tell
+from dr.cli.streams import STDERR, STDOUT, paint, silence, tell
 from dr.core import events as e
 from dr.engine import Answer
-from dr.report.words import CHOICES, clock, sentence
+from dr.report.words import CHOICES, clock, printable, sentence
 
 SAY_EVERY = 1.0
 """Seconds between two lines of progress of a step."""
@@ -63,13 +63,13 @@ class Keyboard:
         self._interactive = interactive
         self._asking = False
         self._given: Answer | None = None
-        self._suspend: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        self._suspend: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
     def give(self, answer: Answer) -> None:
         """The answer to the first question, from the command line."""
         self._given = answer
 
-    def suspend_with(self, suspend: contextlib.AbstractContextManager[None]) -> None:
+    def suspend_with(self, suspend: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
         """What makes room on the screen while a question is asked."""
         self._suspend = suspend
 
@@ -94,11 +94,11 @@ class Keyboard:
                 return answer
         if not self._interactive:
             return None
-        with self._suspend:
+        with self._suspend():
             return self._on_terminal(question)
 
     def _on_terminal(self, question: e.Question) -> Answer | None:
-        click.echo(f"\n{click.style('QUESTION', bold=True)}  {question.text}", err=True)
+        click.echo(f"\n{paint('QUESTION', sys.stderr, bold=True)}  {printable(question.text)}", err=True)
         for choice in question.choices:
             click.echo(f"  {choice:9} {CHOICES[choice]}", err=True)
         self._asking = True

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from dr.core import events as e
+from dr.core import state as s
 from dr.core.plan import Plan, PlannedStep
 from dr.core.step import Evidence
 
@@ -20,8 +21,12 @@ CHOICES: Mapping[e.Choice, str] = {
 _REVERSAL = {"undo": "can be undone", "nothing-to-undo": "leaves nothing to undo", "impossible": "CANNOT BE UNDONE"}
 
 
-def sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
+def sentence(event: e.Event) -> str:
     """What happened, in one line."""
+    return printable(_sentence(event))
+
+
+def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
     match event:
         case e.RunStarted(runbook=runbook, environment=environment, mode=mode, reason=reason):
             return f"run of {runbook} on {environment} started, {mode}{f': {reason}' if reason else ''}"
@@ -87,8 +92,28 @@ def clock(at: str) -> str:
     return at[11:21]
 
 
+def printable(text: str) -> str:
+    """`text` with control characters by their codes: what a website or a database said must not steer the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def standing(plan: Plan, state: s.State) -> str:
+    """Where a run stands, in a line."""
+    match state:
+        case s.Running():
+            return _counted(plan, state)
+        case s.Paused(question=question, then=s.Running() as running):
+            return f"paused on {question.step}, {_counted(plan, running)}"
+        case _:
+            return s.describe(state)
+
+
 def plan_lines(plan: Plan, digest: str) -> list[str]:
     """The plan, as it is shown before a run."""
+    return [printable(line) for line in _plan_lines(plan, digest)]
+
+
+def _plan_lines(plan: Plan, digest: str) -> list[str]:
     lines = [f"{plan.title}  ({plan.runbook})"]
     if plan.environment:
         lines.append(f"environment {plan.environment}, {plan.mode}; plan {digest[:12]}")
@@ -139,6 +164,17 @@ LONGEST = 160
 """Characters of a value in a line; the entry has all of it."""
 FIRST = 3
 """Items of a list that are shown."""
+
+
+def _counted(plan: Plan, running: s.Running) -> str:
+    before = sum(len(stage) for stage in plan.stages[: running.stage])
+    done = before + sum(isinstance(step, s.Finished) for step in running.steps)
+    doubt = [
+        planned.id
+        for planned, stands in zip(plan.stages[running.stage], running.steps, strict=True)
+        if isinstance(stands, s.InDoubt | s.Doubted)
+    ]
+    return f"{done} of {len(plan.steps())} steps finished" + (f", in doubt: {', '.join(doubt)}" if doubt else "")
 
 
 def _nth(attempt: int) -> str:
