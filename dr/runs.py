@@ -23,7 +23,15 @@ from dr.core.plan import Plan, PlannedStep, decode_plan, digest, encode_plan
 from dr.core.secret import is_reference
 from dr.core.step import Step
 from dr.engine import Engine, Operator, Stop, Watcher, World
-from dr.errors import JournalBroken, NoSuchRun, PlanChanged, PreconditionFailed, RollbackRefused, RunEnded
+from dr.errors import (
+    JournalBroken,
+    JournalUnwritable,
+    NoSuchRun,
+    PlanChanged,
+    PreconditionFailed,
+    RollbackRefused,
+    RunEnded,
+)
 from dr.secrets import Secrets
 from dr.steps import CATALOGUE
 from dr.targets.catalogue import TARGET_TYPES, open_target
@@ -135,20 +143,26 @@ def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str,
         JournalUnwritable: there is no place to record it.
     """
     raw = encode_plan(plan)
-    journal = book.create(_name(plan), raw, this_process())
-    engine = Engine(plan, journal, s.NotStarted(), world, actor)
-    engine.record(
-        e.RunStarted(
-            plan=digest(raw),
-            runbook=plan.runbook,
-            environment=plan.environment,
-            mode=plan.mode,
-            reason=reason,
-            host=socket.gethostname(),
-            version=__version__,
-            detected=detected,
-        )
+    started = e.RunStarted(
+        plan=digest(raw),
+        runbook=plan.runbook,
+        environment=plan.environment,
+        mode=plan.mode,
+        reason=reason,
+        host=socket.gethostname(),
+        version=__version__,
+        detected=detected,
     )
+    try:
+        journal = book.create(_name(plan), raw, this_process())
+        engine = Engine(plan, journal, s.NotStarted(), world, actor)
+        engine.record(started)
+    except JournalUnwritable as error:
+        raise JournalUnwritable(
+            error.what,
+            stands="nothing was touched; no run was started",
+            hint="make room or mend the permissions, or name another place: --journal DIRECTORY",
+        ) from None
     return engine
 
 

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dr.cli.terminal import begun
 from dr.core import events as e
 from dr.core.plan import STEADY_STATE, Plan
 from dr.report.words import clock, sentence
@@ -77,6 +78,8 @@ class Live:
             self._detail[step] = sentence(event).removeprefix(f"{step}: ")
             self._latest = step
         elif step is None:
+            if isinstance(event, e.RunStarted):
+                self._live.console.print(begun(entry), highlight=False, markup=False, soft_wrap=True)
             self._live.console.print(Text(f"{clock(entry.at)}  {sentence(event)}", style="dim"))
 
     def say(self, step: str, text: str) -> None:

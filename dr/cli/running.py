@@ -89,8 +89,6 @@ def run(
     with _watching(plan, as_json=as_json, since=parse_iso(detected) if detected else None) as (keyboard, watcher):
         world = real_world(targets, secrets, keyboard, watcher, keyboard.stop)
         engine = start(book(config, journal), plan, world, actor(), reason=reason, detected=detected)
-        if not as_json:
-            tell(f"run {engine.run_name}")
         result = engine.run()
     _finish(engine, result, as_json=as_json)
 

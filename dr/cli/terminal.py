@@ -29,6 +29,8 @@ class Plain:
 
     def entry(self, entry: e.Entry) -> None:
         elapsed = time.monotonic() - self._started
+        if isinstance(entry.event, e.RunStarted):
+            tell(begun(entry))
         tell(f"{clock(entry.at)}  +{elapsed:6.1f}s  {sentence(entry.event)}")
 
     def say(self, step: str, text: str) -> None:
@@ -38,6 +40,11 @@ class Plain:
         if text != text_before and now - when >= SAY_EVERY:
             self._said[step] = (text, now)
             tell(f"{'':10}  {'':8}  {step}: … {text}")
+
+
+def begun(entry: e.Entry) -> str:
+    """The first thing said of a run: its name, and what to type should everything else be lost."""
+    return f"run {entry.run}   (should this process die: dr resume {entry.run})"
 
 
 class Json:
