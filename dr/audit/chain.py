@@ -60,7 +60,7 @@ def check(lines: Iterable[bytes], head: Head = EMPTY, checkpoints: Sequence[Chec
         _compare(size, last, expected)
         due, expected = next(marks, (-1, ""))
     for line in lines:
-        if not line.startswith(b'{"prev":"%b","seq":%d,' % (last.encode(), size)):
+        if not line.startswith(f'{{"prev":"{last}","seq":{size},'.encode()):
             raise Broken(size, _why(line, last, size))
         last = sha256(line).hexdigest()
         size += 1
