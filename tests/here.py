@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from dr.core.step import Here, OutOfTime, StopRequested
@@ -59,7 +59,6 @@ class TestHere:
         self._secrets = secrets
         self._end = time.monotonic() + timeout
         self._opened: dict[str, Target] = {}
-        self.closing = ExitStack()
 
     def reach(self, protocol: type[T], target: str) -> T:
         config = self._targets[target]
@@ -68,12 +67,15 @@ class TestHere:
             label = f"dr:{self.run}:{self.step}:{self.attempt}"
             how = opening(target, timeout=self.remaining(), secrets=self._secrets, label=label)
             self._opened[target] = open_target(config, how)
-            self.closing.callback(self._opened[target].close)
         return self._opened[target]  # type: ignore[return-value]
 
     def release(self, target: str) -> None:
         if target in self._opened:
             self._opened.pop(target).close()
+
+    def close(self) -> None:
+        for name in list(self._opened):
+            self.release(name)
 
     def now(self) -> float:
         return time.monotonic()
@@ -114,5 +116,7 @@ class World:
     def _here(self, attempt: int, timeout: float) -> Iterator[TestHere]:
         here = TestHere(self._targets, self._secrets, attempt=attempt, timeout=timeout)
         _: Here = here
-        with here.closing:
+        try:
             yield here
+        finally:
+            here.close()

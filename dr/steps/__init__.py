@@ -5,5 +5,6 @@ from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.health_verify import HealthVerify
 from dr.steps.note import Note
 from dr.steps.operator_confirm import OperatorConfirm
+from dr.steps.queries_terminate import QueriesTerminate
 
-CATALOGUE = Catalogue([FeatureDisable, FeatureEnable, HealthVerify, OperatorConfirm, Note])
+CATALOGUE = Catalogue([FeatureDisable, FeatureEnable, QueriesTerminate, HealthVerify, OperatorConfirm, Note])
