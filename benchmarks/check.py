@@ -16,7 +16,7 @@ PYDANTIC_CHECK = Path(__file__).parent / "peers" / "pydantic_check.py"
 
 def measure(place: Place) -> Iterator[Row]:
     write_environment(place.work)
-    runbook = write_runbook(place.work / "thousand.yaml", 1_000)
+    runbook = write_runbook(place.work / "thousand.yaml", 1_000, options=True)
     costs = interleave(
         15,
         {

@@ -7,15 +7,15 @@ from benchmarks.inputs import ENVIRONMENT
 
 def run_arguments(runbook: Path, state: Path) -> list[str]:
     """Execute without asking, its runs below `state`."""
-    return ["run", str(runbook), "--env", ENVIRONMENT, "--yes", "--state", str(state)]
+    return ["run", str(runbook), "--env", ENVIRONMENT, "--yes", "--journal", str(state)]
 
 
 def resume_arguments(state: Path, name: str) -> list[str]:
-    return ["resume", name, "--yes", "--state", str(state)]
+    return ["resume", name, "--journal", str(state)]
 
 
 def verify_arguments(state: Path, name: str) -> list[str]:
-    return ["audit", "verify", name, "--state", str(state)]
+    return ["audit", "verify", name, "--journal", str(state)]
 
 
 def journal_of(state: Path) -> Path:

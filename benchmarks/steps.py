@@ -28,7 +28,7 @@ BASELINES = Path(__file__).parent / "baselines"
 DBOS_STEPS = Path(__file__).parent / "peers" / "dbos_steps.py"
 SIZES = (10, 1_000, 10_000)
 PEERS_SIZE = 1_000
-ROUNDS = 5
+ROUNDS = 7
 
 
 def measure(place: Place) -> Iterator[Row]:

@@ -1,7 +1,8 @@
 """How fast `dr audit verify` reads a journal of 1,000,000 entries, and in how much memory.
 
 Included: the whole process, Python's start too, on one processor (it is pinned there). The journal lies in the page
-cache, so the figure is that of reading, hashing and judging, not of the disk.
+cache, so the figure is that of reading, hashing and judging, not of the disk. What is judged are the chain and the
+checkpoints; replaying the run is another command for a journal of this length (`--replay`).
 """
 
 import os
