@@ -221,7 +221,7 @@ def begun(stored: StoredRun) -> tuple[Plan, e.Entry]:
         raise PlanChanged(
             f"the stored plan of {stored.run} is not the one it was started with",
             stands="nothing was touched",
-            hint=f"dr audit verify {stored.run}",
+            hint=f"put the right plan.json back into {stored.directory}, or start a new run",
         )
     try:
         return decode_plan(raw), first
@@ -320,4 +320,6 @@ def _ping(targets: RealTargets, name: str) -> str:
 
 
 def _is_secret(kind: object) -> bool:
+    if isinstance(kind, msgspec.inspect.UnionType):  # a reference or nothing
+        return any(_is_secret(member) for member in kind.types)
     return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("secret"))

@@ -293,7 +293,7 @@ def test_a_look_without_an_answer_is_a_failed_attempt_that_touched_nothing() -> 
 
     assert isinstance(simulation.run(), Waiting)
     assert "it could not be looked at: no answer within 5 s" in simulation.only(e.AttemptFailed).error
-    assert simulation.clock.now <= 5 + 2 * GRACE
+    assert simulation.clock.now <= 5 + 2 * GRACE + process.THOUGHT
 
 
 # Rule 4: what cannot be observed
@@ -436,7 +436,7 @@ def test_an_answer_that_was_not_offered_changes_nothing() -> None:
     stages = plan(step("a", reversal="impossible"), step("b"))
     simulation = Simulation(stages, {"b": Script(apply=["refuses"])})
     engine = simulation.engine()
-    simulation.operator.ask = lambda _: Answer("rollback")  # type: ignore[method-assign]
+    simulation.operator.ask = lambda _: Answer("rollback")  # type: ignore[method-assign, assignment]
 
     with pytest.raises(s.IllegalEvent, match="operator-answered cannot follow: the run is paused on b"):
         engine.run()

@@ -161,10 +161,11 @@ def _row(stored: StoredRun) -> dict[str, str]:
 
 
 def _stands(stored: StoredRun, folded: Folded) -> str:
-    words = standing(folded.plan, folded.state)
+    held = stored.is_held()
+    words = standing(folded.plan, folded.state, doubt="under way" if held else "in doubt")
     if isinstance(folded.state, s.Ended):
         return words
-    if stored.is_held():
+    if held:
         return f"{words}; {stored.holder()} is working on it"
     return words if isinstance(folded.state, s.Paused) else f"interrupted, {words}"
 

@@ -18,7 +18,7 @@ from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
 from dr.engine import Answer, Engine, Interrupted, Waiting, Watcher, World, iso, parse_iso
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
-from dr.report.words import CHOICES, plan_lines, standing
+from dr.report.words import choice_lines, plan_lines, standing
 from dr.runs import Folded, RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
 
@@ -235,9 +235,8 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
                 hint=f"dr resume {name}",
             )
         case Waiting(question=question):
-            lines = "\n".join(f"  {choice:9} {CHOICES[choice]}" for choice in question.choices)
             raise NeedsOperator(
-                f"{question.text}\n{lines}",
+                "\n".join([question.text, *choice_lines(question)]),
                 stands=stands,
                 hint=f"dr answer {name} {'|'.join(question.choices)}",
             )

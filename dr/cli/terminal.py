@@ -14,7 +14,7 @@ import click
 from dr.cli.streams import STDERR, STDOUT, paint, silence, tell
 from dr.core import events as e
 from dr.engine import Answer
-from dr.report.words import CHOICES, clock, printable, sentence
+from dr.report.words import choice_lines, clock, printable, sentence
 
 SAY_EVERY = 1.0
 """Seconds between two lines of progress of a step."""
@@ -29,9 +29,12 @@ class Plain:
 
     def entry(self, entry: e.Entry) -> None:
         elapsed = time.monotonic() - self._started
+        words = sentence(entry.event)
         if isinstance(entry.event, e.RunStarted):
             tell(begun(entry))
-        tell(f"{clock(entry.at)}  +{elapsed:6.1f}s  {sentence(entry.event)}")
+        elif isinstance(entry.event, e.Paused):
+            words = f"paused on {entry.event.question.step}"  # the question itself is the last thing said
+        tell(f"{clock(entry.at)}  +{elapsed:6.1f}s  {words}")
 
     def say(self, step: str, text: str) -> None:
         """What is happening: once, and no more than a line every `SAY_EVERY` seconds for each step."""
@@ -39,7 +42,7 @@ class Plain:
         text_before, when = self._said.get(step, ("", -SAY_EVERY))
         if text != text_before and now - when >= SAY_EVERY:
             self._said[step] = (text, now)
-            tell(f"{'':10}  {'':8}  {step}: … {text}")
+            tell(f"{'':10}  {'':8}  {step}: … {printable(text)}")
 
 
 def begun(entry: e.Entry) -> str:
@@ -106,8 +109,8 @@ class Keyboard:
 
     def _on_terminal(self, question: e.Question) -> Answer | None:
         click.echo(f"\n{paint('QUESTION', sys.stderr, bold=True)}  {printable(question.text)}", err=True)
-        for choice in question.choices:
-            click.echo(f"  {choice:9} {CHOICES[choice]}", err=True)
+        for line in choice_lines(question):
+            click.echo(line, err=True)
         self._asking = True
         try:
             choice = click.prompt("Your answer", type=click.Choice(question.choices), err=True)
@@ -129,7 +132,9 @@ class Keyboard:
         if self.stop.is_set():
             # Not sys.exit: a worker in a dead target must not delay this, and there is nothing to clean up that a crash
             # would not leave behind as well.
-            os.write(STDERR, b"\nleft at once; `dr resume` goes on from what is in the journal\n")
+            os.write(
+                STDERR, b"\nleft at once; `dr runs` lists the run, `dr resume` goes on from what is in the journal\n"
+            )
             os._exit(130)
         self.stop.set()
         name = signal.Signals(number).name

@@ -71,6 +71,11 @@ class Server:
         """A superuser's connection in autocommit mode, by the socket that is this server's alone."""
         return psycopg.connect(host=str(self._workspace.directory), port=self.port, user="postgres", autocommit=True)
 
+    def version(self) -> str:
+        """The server's version, such as 18.4."""
+        with self.connect() as connection:
+            return str(connection.info.parameter_status("server_version"))
+
     def command(self, program: str, *arguments: str | Path) -> None:
         """Run one of PostgreSQL's programs as the server's user. Raises CommandFailed."""
         argv = [*self._who.prefix, self._who.binaries / program, *arguments]

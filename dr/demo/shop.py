@@ -30,7 +30,7 @@ Connection = psycopg.Connection[DictRow]
 Pool = ConnectionPool[Connection]
 
 THREADS = 48
-POOL_SIZE = 8
+POOL_SIZE = 6
 # A request that gets no connection fails after 1.5 s; when 24 wait already, at once. So the shop answers an overload
 # with slow pages and with errors, and keeps threads for what does not need the database.
 POOL_TIMEOUT = 1.5

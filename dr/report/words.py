@@ -17,6 +17,15 @@ CHOICES: Mapping[e.Choice, str] = {
     "yes": "go on",
     "accept": "end the run as it is",
 }
+_OTHERWISE: Mapping[e.About, Mapping[e.Choice, str]] = {
+    "steady-state": {"retry": "verify it once more"},
+    "undo-failed": {
+        "retry": "undo it once more",
+        "done": "I have seen that it is undone",
+        "skip": "leave it as it is and undo the rest (needs a comment)",
+    },
+}
+"""Where the situation gives a choice a meaning of its own."""
 
 _REVERSAL = {"undo": "can be undone", "nothing-to-undo": "leaves nothing to undo", "impossible": "CANNOT BE UNDONE"}
 
@@ -48,7 +57,7 @@ def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
                 f"{step}: IN DOUBT, it cannot be seen: {why}{f' (again at {clock(not_before)})' if not_before else ''}"
             )
         case e.StepDone(step=step, attempt=attempt, evidence=evidence):
-            found = " (found in place, nothing was changed)" if attempt == 0 else ""
+            found = " (nothing had to be changed)" if attempt == 0 else ""
             return f"{step}: done{found}{_told(evidence)}"
         case e.StepSkipped(step=step, comment=comment):
             return f"{step}: skipped: {comment}"
@@ -59,7 +68,7 @@ def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
         case e.HealthObserved(well=well, evidence=evidence):
             return f"the steady state {'held' if well else 'DID NOT HOLD'}{_told(evidence)}"
         case e.RunEnded(finish=finish, service=service):
-            return f"run ended: {finish}; service {service}"
+            return f"run ended: {finish}; service {service.replace('-', ' ')}"
         case _:
             return _undoing(event)
 
@@ -82,6 +91,12 @@ def _undoing(
             assert_never(event)
 
 
+def choice_lines(question: e.Question) -> list[str]:
+    """What can be answered, and what each answer means here."""
+    words = {**CHOICES, **_OTHERWISE.get(question.about, {})}
+    return [f"  {choice:9} {words[choice]}" for choice in question.choices]
+
+
 def facts(evidence: Evidence) -> str:
     """Evidence as `name: value, name: value`, shortened; the whole of it stands in the entry."""
     return ", ".join(f"{name}: {_short(value)}" for name, value in evidence.items())
@@ -97,13 +112,13 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def standing(plan: Plan, state: s.State) -> str:
-    """Where a run stands, in a line."""
+def standing(plan: Plan, state: s.State, doubt: str = "in doubt") -> str:
+    """Where a run stands, in a line; `doubt` is the word for a step that was applied and not seen yet."""
     match state:
         case s.Running():
-            return _counted(plan, state)
+            return _counted(plan, state, doubt)
         case s.Paused(question=question, then=s.Running() as running):
-            return f"paused on {question.step}, {_counted(plan, running)}"
+            return f"paused on {question.step}, {_counted(plan, running, doubt)}"
         case _:
             return s.describe(state)
 
@@ -166,15 +181,15 @@ FIRST = 3
 """Items of a list that are shown."""
 
 
-def _counted(plan: Plan, running: s.Running) -> str:
+def _counted(plan: Plan, running: s.Running, doubt: str) -> str:
     before = sum(len(stage) for stage in plan.stages[: running.stage])
     done = before + sum(isinstance(step, s.Finished) for step in running.steps)
-    doubt = [
+    unseen = [
         planned.id
         for planned, stands in zip(plan.stages[running.stage], running.steps, strict=True)
         if isinstance(stands, s.InDoubt | s.Doubted)
     ]
-    return f"{done} of {len(plan.steps())} steps finished" + (f", in doubt: {', '.join(doubt)}" if doubt else "")
+    return f"{done} of {len(plan.steps())} steps finished" + (f", {doubt}: {', '.join(unseen)}" if unseen else "")
 
 
 def _nth(attempt: int) -> str:
@@ -190,6 +205,8 @@ def _short(value: object) -> str:
         text = "{" + facts(value) + "}"
     elif isinstance(value, list | tuple):
         text = "; ".join(_short(item) for item in value[:FIRST]) + ("; …" if len(value) > FIRST else "")
+    elif value is None or isinstance(value, bool):
+        text = {None: "none", True: "yes", False: "no"}[value]
     elif isinstance(value, float):
         text = f"{value:.3g}"
     else:

@@ -6,5 +6,8 @@ from dr.steps.health_verify import HealthVerify
 from dr.steps.note import Note
 from dr.steps.operator_confirm import OperatorConfirm
 from dr.steps.queries_terminate import QueriesTerminate
+from dr.steps.reads_shift import ReadsShift
 
-CATALOGUE = Catalogue([FeatureDisable, FeatureEnable, QueriesTerminate, HealthVerify, OperatorConfirm, Note])
+CATALOGUE = Catalogue(
+    [FeatureDisable, FeatureEnable, QueriesTerminate, ReadsShift, HealthVerify, OperatorConfirm, Note]
+)

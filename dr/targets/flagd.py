@@ -9,7 +9,16 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from dr.targets.protocols import Conflict, FlagState, LocalPath, Opening, Share, TargetConfig, TargetUnreachable
+from dr.targets.protocols import (
+    Conflict,
+    DatabaseName,
+    FlagState,
+    LocalPath,
+    Opening,
+    Share,
+    TargetConfig,
+    TargetUnreachable,
+)
 from dr.targets.transport import json_text
 from dr.targets.transport.textfile import TextFile
 
@@ -35,9 +44,9 @@ class FlagdReads(TargetConfig, frozen=True, tag="flagd-reads"):
 
     path: LocalPath
     flag: str
-    primary: str
+    primary: DatabaseName
     """Name of the target that is the primary database."""
-    standby: str
+    standby: DatabaseName
     """Name of the target that takes the reads."""
     application: str
     """application_name of the sessions that read."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
-from dr.targets.protocols import LocalPath, Opening, Share, TargetConfig
+from dr.targets.protocols import DatabaseName, LocalPath, Opening, Share, TargetConfig
 from dr.targets.transport.textfile import TextFile
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class PgbouncerReads(TargetConfig, frozen=True, tag="pgbouncer-reads"):
     """Where PgBouncer listens."""
     entries: Annotated[tuple[Entry, ...], msgspec.Meta(min_length=1, max_length=50)]
     """The [databases] entries that are moved, in this order."""
-    primary: str
+    primary: DatabaseName
     """Name of the target that is the primary database."""
-    standby: str
+    standby: DatabaseName
     """Name of the target that takes the reads."""
     primary_at: Address
     standby_at: Address

@@ -123,7 +123,9 @@ class PostgresqlDatabase:
         end = time.monotonic() + window
         seen: set[object] = set()
         while True:
-            seen.update(self._client.rows(_READS, [application, since]))
+            for pid, begun, query in self._client.rows(_READS, [application, since]):
+                if only_reads(query):
+                    seen.add((pid, begun))
             left = end - time.monotonic()
             if left <= 0:
                 return len(seen)
@@ -148,6 +150,11 @@ def feature_of(query: str) -> str | None:
     return unquote(pair.group(1).replace("\\'", "'")) if pair else None
 
 
+def only_reads(query: str) -> bool:
+    """Whether the text of a query shows that it reads, and does not show that it writes."""
+    return _READING.match(query) is not None and _WRITING.search(query) is None
+
+
 def _fits(session: Session, match: SessionMatch) -> bool:
     return (
         match.feature in {None, session.feature}
@@ -158,6 +165,10 @@ def _fits(session: Session, match: SessionMatch) -> bool:
 
 _LEADING_COMMENT = re.compile(r"\s*/\*(.*?)\*/", re.DOTALL)
 _FEATURE = re.compile(r"(?:^|,)\s*feature='((?:[^'\\]|\\.)*)'")
+_READING = re.compile(
+    r"(?:\s|/\*(?:[^*]|\*(?!/))*\*/|--[^\n]*\n|\()*(?:select|with|table|values|fetch)\b", re.IGNORECASE
+)
+_WRITING = re.compile(r"\b(?:insert|update|delete|merge|into|nextval)\b", re.IGNORECASE)
 
 _SHOWN: Final = ("pid", "started", "user", "application", "state", "age")
 _WHY_HIDDEN: Final = "dr's role needs pg_read_all_stats, and track_activities must be on"
@@ -183,7 +194,8 @@ _TERMINATE: Final = f"""
      where started = {_STARTED} and {_CLIENTS}
 """  # noqa: S608 - put together from constants
 _READS: Final = f"""
-    select pid, query_start from pg_stat_activity where {_CLIENTS} and application_name = %s and query_start >= %s
+    select pid, query_start, query from pg_stat_activity
+     where {_CLIENTS} and application_name = %s and query_start >= %s
 """  # noqa: S608 - put together from constants
 _WAL_POSITION: Final = """
     select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end) - '0/0'

@@ -9,6 +9,8 @@ from typing import Annotated, ClassVar, Protocol
 
 import msgspec
 
+from dr.core.step import target
+
 LocalPath = Annotated[str, msgspec.Meta(min_length=1, extra={"path": True})]
 """A path of this machine. A relative one is meant from the folder of `dr.toml`; binding makes it absolute."""
 
@@ -153,11 +155,16 @@ class Database(Protocol):
         ...
 
     def reads_seen(self, application: str, window: float) -> int:
-        """Distinct queries of the application's sessions begun on this server within `window` seconds.
+        """Distinct reading queries of the application's sessions begun on this server within `window` seconds.
 
-        Takes that long. By sampling, so a lower bound; 0 means that none was seen.
+        Takes that long. By sampling, so a lower bound; 0 means that none was seen. What its text shows to write does
+        not count: an application may read from one server and write to another under one name.
         """
         ...
+
+
+DatabaseName = Annotated[str, target(Database)]
+"""The name of another target, in a target's configuration; binding checks it and takes that target along."""
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ K = TypeVar("K", bound=msgspec.Struct)
 ACTOR = "ada"
 REPAIR = 7.0
 """Seconds between a crash and the process that goes on."""
+THOUGHT = 5.0
+"""Seconds that the operator takes for an answer."""
 
 Policy = Mapping[str, Sequence[e.Choice | None]]
 """What the operator answers to `failed`, `in-doubt` and so on, or to `failed:step`.
@@ -40,6 +42,7 @@ class Operator:
 
     def ask(self, question: e.Question) -> Answer | None:
         self._site.fuse.point(f"asked about {question.about} {question.step}")
+        self._site.clock.wait(THOUGHT)
         assert len(self.questions) < 60, "this run asks without end"
         self.questions.append(question)
         choice = self._choice(question)

@@ -5,16 +5,26 @@ from dr.core.plan import Plan, PlannedStep
 from tests.simulated.journal import Disk
 
 
+class Foul(BaseException):
+    """A rule was broken. Like a crash it is no `Exception`: the engine takes those for words of the target."""
+
+
+def rule(kept: bool, what: str) -> None:
+    if not kept:
+        raise Foul(what)
+
+
 class Referee:
     def __init__(self, plan: Plan, disk: Disk) -> None:
         self._plan = plan
         self._disk = disk
         self._seen: set[tuple[str, str, int]] = set()
         self._unsettled: set[str] = set()
-        """Steps in doubt when the present process began; the first call must be a look at one of them."""
+        """Steps that were in doubt when the present process began and have not been looked at since."""
 
     def process_begins(self) -> None:
-        self._unsettled = {step.id for step in self._plan.steps() if self._is_in_doubt(step.id)}
+        steps = self._plan.steps()
+        self._unsettled = {step.id for step in steps if step.observable and self._is_in_doubt(step.id)}
 
     def look(self, step: str) -> None:
         self._first_call(step, is_look=True)
@@ -22,63 +32,67 @@ class Referee:
     def apply(self, step: str, attempt: int) -> None:
         self._first_call(step, is_look=False)
         mine = self._of(step)
-        intent = mine[-1] if mine else None
-        assert isinstance(intent, e.ApplyStarted), f"rule 1: {step} is applied without a durable intent"
-        assert intent.attempt == attempt, f"rule 1: the durable intent is of attempt {intent.attempt}, not {attempt}"
+        match mine:
+            case [*_, e.ApplyStarted(attempt=intended)]:
+                rule(intended == attempt, f"rule 1: the durable intent is of attempt {intended}, not {attempt}")
+            case _:
+                rule(kept=False, what=f"rule 1: {step} is applied without a durable intent")
         self._once("apply", step, attempt)
-        assert not any(isinstance(event, e.StepDone) for event in mine), f"{step} is applied again although it is done"
-        assert not self._rollback_begun(), f"{step} is applied in a rollback"
+        rule(not any(isinstance(event, e.StepDone) for event in mine), f"{step} is applied again although it is done")
+        rule(not self._rollback_begun(), f"{step} is applied in a rollback")
         for stage in self._plan.stages[: self._stage_of(step)]:
             for other in stage:
-                assert self._is_settled(other.id), f"{step} is applied before {other.id} of an earlier stage is settled"
+                rule(self._is_settled(other.id), f"{step} is applied before {other.id} of an earlier stage is settled")
         if self._planned(step).confirm:
-            assert "yes" in self._answers(step), f"{step} is applied unasked"
-        assert not self._planned(step).skip, f"{step} is to be skipped in this run"
+            rule("yes" in self._answers(step), f"{step} is applied unasked")
+        rule(not self._planned(step).skip, f"{step} is to be skipped in this run")
 
     def undo(self, step: str, attempt: int) -> None:
         self._first_call(step, is_look=False)
-        assert self._rollback_begun(), f"{step} is undone without a rollback"
+        rule(self._rollback_begun(), f"{step} is undone without a rollback")
         mine = self._of(step)
-        assert any(isinstance(event, e.ApplyStarted) for event in mine), f"rule 5: {step} was never applied"
-        assert not any(isinstance(event, e.StepUndone) for event in mine), f"{step} is undone again"
-        intent = mine[-1]
-        assert isinstance(intent, e.UndoStarted), f"rule 1: {step} is undone without a durable intent"
-        assert intent.attempt == attempt
+        rule(any(isinstance(event, e.ApplyStarted) for event in mine), f"rule 5: {step} was never applied")
+        rule(not any(isinstance(event, e.StepUndone) for event in mine), f"{step} is undone again")
+        match mine:
+            case [*_, e.UndoStarted(attempt=intended)]:
+                rule(intended == attempt, f"rule 1: the durable intent is of attempt {intended}, not {attempt}")
+            case _:
+                rule(kept=False, what=f"rule 1: {step} is undone without a durable intent")
         self._once("undo", step, attempt)
         applied = self._applied()
         for other in applied[applied.index(step) + 1 :]:
             if self._planned(other).reversal == "undo":
-                assert self._is_back(other), f"rule 5: {step} is undone before {other}, which was applied after it"
+                rule(self._is_back(other), f"rule 5: {step} is undone before {other}, which was applied after it")
         for other in applied:
-            assert self._planned(other).reversal != "impossible", f"rule 6: undone past {other}"
+            rule(self._planned(other).reversal != "impossible", f"rule 6: undone past {other}")
 
     def run_ended(self) -> None:
         """The run says it is over: do its entries bear that out?"""
-        last = self._disk.events[-1]
+        events = self._disk.events
+        last = events[-1]
         assert isinstance(last, e.RunEnded)
-        assert sum(isinstance(event, e.RunEnded) for event in self._disk.events) == 1
-        health = [event for event in self._disk.events if isinstance(event, e.HealthObserved)]
+        assert last not in events[:-1]
+        health = [at for at, event in enumerate(events) if isinstance(event, e.HealthObserved)]
         if last.service != "not-checked":
-            assert health, "rule 14: nobody looked whether the service is well"
-            assert health[-1].well == (last.service == "well"), "rule 14"
-            after = self._disk.events[self._disk.events.index(health[-1]) :]
-            assert not any(isinstance(event, e.ApplyStarted | e.UndoStarted) for event in after), (
-                "rule 14: touched since"
-            )
+            seen = events[health[-1]]
+            assert isinstance(seen, e.HealthObserved)
+            rule(seen.well == (last.service == "well"), "rule 14: the service is said to be what it was not seen to be")
+            touched = any(isinstance(event, e.ApplyStarted | e.UndoStarted) for event in events[health[-1] :])
+            rule(not touched, "rule 14: something was touched after the last look at the steady state")
         if last.finish == "completed":
-            assert all(self._is_settled(step.id) for step in self._plan.steps())
+            rule(all(self._is_settled(step.id) for step in self._plan.steps()), "completed with steps left")
         if last.finish == "rolled-back":
             for step in self._applied():
-                assert self._planned(step).reversal != "undo" or self._is_back(step), f"rule 5: {step} was left"
+                rule(self._planned(step).reversal != "undo" or self._is_back(step), f"rule 5: {step} was left")
 
     def _first_call(self, step: str, *, is_look: bool) -> None:
         if self._unsettled:
-            assert is_look, "the first thing a resumed run does is to look at what is in doubt"
-            assert step in self._unsettled, f"{step} is looked at before {self._unsettled} is settled"
-            self._unsettled = set()
+            rule(is_look, "the first thing a resumed run does is to look at what is in doubt")
+            rule(step in self._unsettled, f"{step} is looked at before {self._unsettled}, which is in doubt")
+            self._unsettled.discard(step)
 
     def _once(self, what: str, step: str, attempt: int) -> None:
-        assert (what, step, attempt) not in self._seen, f"attempt {attempt} to {what} {step} is made twice"
+        rule((what, step, attempt) not in self._seen, f"attempt {attempt} to {what} {step} is made twice")
         self._seen.add((what, step, attempt))
 
     def _of(self, step: str) -> list[e.Event]:

@@ -10,7 +10,7 @@ from dr.core.plan import Plan, PlannedStep
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Step, Unknown
 from tests.simulated.clock import Clock
 from tests.simulated.journal import Disk, Fuse
-from tests.simulated.referee import Referee
+from tests.simulated.referee import Referee, rule
 
 Act = Literal["works", "refuses", "breaks-off", "lies", "comes-late", "hangs"]
 """`refuses`: an error and no effect. `breaks-off`: an error after the effect. `lies`: a success without effect.
@@ -101,7 +101,7 @@ class Site:
 
     def _call(self, what: str, step: str, script: Sequence[T]) -> T:
         """The mode of this call."""
-        assert len(self.calls) < 500, "this run does not come to an end"
+        rule(len(self.calls) < 500, "rule 15: this run does not come to an end")
         self.fuse.point(f"before {what} {step}")
         count = self.calls.count((what, step))
         self.calls.append((what, step))
@@ -111,8 +111,7 @@ class Site:
     @contextlib.contextmanager
     def open(self, name: str, label: str, timeout: float) -> Iterator["Site"]:
         """As `dr.engine.Targets`: the site is the only target there is."""
-        assert name == "site"
-        assert timeout >= 0
+        rule(name == "site" and timeout >= 0, f"{name} is opened for {timeout} s")
         self.labels.append(label)
         yield self
 

@@ -11,7 +11,7 @@ import pytest
 
 from dr.demo import wait
 from dr.demo.postgres import Pair, Server
-from dr.targets.postgresql import Postgresql, feature_of
+from dr.targets.postgresql import Postgresql, feature_of, only_reads
 from dr.targets.protocols import SessionMatch, TargetUnreachable
 from tests.here import Secrets, opened
 
@@ -305,6 +305,28 @@ def test_reads_are_counted_on_the_server_that_ran_them(db: Any, standby: Any, po
         finally:
             stop.set()
             thread.join()
+
+
+@pytest.mark.parametrize(
+    "query,reads",
+    [
+        ("select 1", True),
+        ("/*feature='home'*/ -- and more\n  (SELECT 1)", True),
+        ("with top as (select 1) select * from top", True),
+        ("table products", True),
+        ("/*select*/ update products set stock = 0", False),
+        ("with taken as (update products set stock = 0 returning id) insert into orders select id from taken", False),
+        ("select id from products for update", False),
+        ("insert into orders select 1", False),
+        ("begin", False),
+        ("set application_name = 'x'", False),
+        ("/* never closed select 1", False),
+        ("/**/" * 5000 + "x", False),
+        ("", False),
+    ],
+)
+def test_a_query_counts_as_a_read_by_its_text(query: str, reads: bool) -> None:
+    assert only_reads(query) is reads
 
 
 def test_the_label_is_the_sessions_application_name(postgres_pair: Pair) -> None:
