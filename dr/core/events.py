@@ -159,6 +159,25 @@ class HealthObserved(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     evidence: Evidence = {}
 
 
+class CopyLate(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="copy-late"):
+    """A mirror of the journal did not keep up and gets no more entries until it has caught up."""
+
+    copy: str
+    why: str
+
+
+class HomeLeft(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="home-left"):
+    """The operator goes on without the journal's home; the entries are delivered when it is back."""
+
+    reason: str
+
+
+class TakenOver(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="taken-over"):
+    """The operator took the run from a process that may still be alive; it is shut out by the home."""
+
+    holder: str
+
+
 Finish = Literal["completed", "rolled-back", "aborted"]
 Service = Literal["well", "deviated", "not-checked"]
 
@@ -188,6 +207,9 @@ Event = (
     | Paused
     | OperatorAnswered
     | HealthObserved
+    | CopyLate
+    | HomeLeft
+    | TakenOver
     | RunEnded
 )
 
