@@ -127,7 +127,7 @@ def preflight(plan: Plan, targets: RealTargets) -> None:
     names = sorted({name for step in acting for name in step.targets})
     with ThreadPoolExecutor(max_workers=max(1, len(names)), thread_name_prefix="preflight") as pool:
         answers = list(pool.map(lambda name: _ping(targets, name), names))
-    silent = [f"{name}: {why}" for name, why in zip(names, answers, strict=True) if why]
+    silent = [f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in zip(names, answers, strict=True) if why]
     if silent:
         raise PreconditionFailed(
             "not everything can be reached\n" + "\n".join(f"  {line}" for line in silent),
