@@ -21,13 +21,12 @@ from dr.core.plan import Plan, decode_plan, digest
 from dr.errors import NoSuchRun, PlanChanged, UsageError
 from dr.report.axis import passed
 from dr.report.exhibit import NOTHING, Exhibits
-from dr.report.markup import visible
 from dr.report.page import Copy, Told, page
 from dr.report.phases import seconds
 from dr.report.proof import Proof
 from dr.report.timeline import Timeline, timeline
 from dr.report.verdict import headline, results
-from dr.report.words import sentence
+from dr.report.words import printable, sentence
 
 PAGE, TEXT, EXHIBITS = "report.html", "timeline.txt", "exhibits.json"
 
@@ -71,7 +70,7 @@ def _fill(folder: Path, kept: StoredRun, exhibits: Exhibits) -> None:
     plan, started = _begun(kept)
     line = timeline(plan, kept.entries())
     with (folder / TEXT).open("w", encoding="utf-8") as text:
-        text.writelines(f"{visible(said)}\n" for said in _lines(kept, plan, line))
+        text.writelines(f"{printable(said)}\n" for said in _lines(kept, plan, line))
     if exhibits != NOTHING:
         (folder / EXHIBITS).write_bytes(msgspec.json.format(msgspec.json.encode(exhibits), indent=2) + b"\n")
     told = Told(

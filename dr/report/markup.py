@@ -6,9 +6,8 @@ and no safer.
 """
 
 import html
-import unicodedata
 
-VOID = frozenset({"br", "link", "meta"})
+from dr.report.words import printable
 
 
 class Html(str):
@@ -24,36 +23,23 @@ def element(name: str, /, *children: str, **attributes: str | float | None) -> H
     tenths.
     """
     said = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(visible(_value(value)))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_escaped(_value(value), lines=False)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    if name in VOID:
+    if name == "meta":  # the only one here that has no end
         return Html(f"<{name}{said}>")
     return Html(f"<{name}{said}>{fragment(*children)}</{name}>")
 
 
 def fragment(*children: str) -> Html:
     """The children beside each other."""
-    return Html(
-        "".join(child if isinstance(child, Html) else html.escape(visible(child, lines=True)) for child in children)
-    )
+    return Html("".join(child if isinstance(child, Html) else _escaped(child, lines=True) for child in children))
 
 
-def visible(text: str, *, lines: bool = False) -> str:
-    """The text with every character that could hide or reorder others shown as its number: `⟨U+202E⟩`.
-
-    Control characters (a terminal obeys them), bidirectional and invisible ones (they make a line read as another), and
-    halves of surrogate pairs (no file takes them). Line breaks and tabs stay only where they may part `lines`.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char
-        if char.isprintable() or (lines and char in "\n\t") or unicodedata.category(char) == "Zs"
-        else f"⟨U+{ord(char):04X}⟩"
-        for char in text
-    )
+def _escaped(text: str, *, lines: bool) -> str:
+    """Text that is neither markup nor hides or reorders what stands beside it; line breaks stay where they may."""
+    return html.escape("\n".join(map(printable, text.split("\n"))) if lines else printable(text))
 
 
 def _value(value: str | float) -> str:
