@@ -97,7 +97,7 @@ class _Binding:
         document = self._document
         placed = [(document.place(item.path, of_key=item.of_key), item.what) for item in self._findings]
         placed.sort(key=lambda item: (item[0].line, item[0].column))
-        return wrong(document.name, placed)
+        return wrong(document.name, placed, hint="dr kinds   (what each kind of step takes)")
 
     def _salvage(self) -> None:
         """Look for errors in the steps too when the head is wrong already, so that all of them are told at once."""
@@ -313,7 +313,8 @@ def _parse(name: str, parameter: Parameter, text: str) -> ParameterValue:
     if value is None or not _fits(parameter, value):
         choices = f"; choices: {', '.join(map(str, parameter.choices))}" if parameter.choices else ""
         raise UsageError(
-            f"the parameter {name!r} takes a {parameter.type}{choices}, not {text!r}", stands="nothing was touched"
+            f"the parameter {name!r} is of type {parameter.type}{choices}, and {text!r} is not",
+            stands="nothing was touched",
         )
     return value
 

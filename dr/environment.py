@@ -11,7 +11,7 @@ from dr.core.duration import decode_hook
 from dr.core.runbook import Name
 from dr.errors import UsageError
 from dr.findings import Path as ValuePath
-from dr.findings import Place, did_you_mean, explain, wrong
+from dr.findings import Place, did_you_mean, explain, text_of, wrong
 from dr.targets.catalogue import TARGET_TYPES
 from dr.targets.protocols import TargetConfig
 
@@ -73,6 +73,7 @@ class Config:
             kind = TARGET_TYPES.get(str(raw.get("type")))
             if kind is None:
                 what = f"{raw.get('type')!r} is not a type of target{did_you_mean(raw.get('type'), TARGET_TYPES)}"
+                what = what if "type" in raw else f"the field 'type' is missing{did_you_mean('', TARGET_TYPES)}"
                 findings.append((place(self._text, (*path, "type")), what))
                 continue
             wrong_here = [(place(self._text, finding.path), finding.what) for finding in explain(raw, kind, path)]
@@ -91,13 +92,9 @@ def load_config(path: Path) -> Config:
     Raises:
         RunbookWrong: it cannot be read or is wrong.
     """
+    text = text_of(path)
     try:
-        text = path.read_text(encoding="utf-8")
         raw = tomllib.loads(text)
-    except OSError as error:
-        raise wrong(str(path), [(None, f"it cannot be read: {(error.strerror or str(error)).lower()}")]) from None
-    except UnicodeDecodeError:
-        raise wrong(str(path), [(None, "it is not UTF-8")]) from None
     except tomllib.TOMLDecodeError as error:
         raise wrong(str(path), [_toml_finding(str(error), text)]) from None
     findings = [(place(text, finding.path), finding.what) for finding in explain(raw, Settings)]
@@ -140,4 +137,5 @@ def _toml_finding(message: str, text: str) -> tuple[Place | None, str]:
     found = re.search(r"\(at line (\d+), column (\d+)\)", message)
     if found:
         return Place(int(found[1]), int(found[2])), message[: found.start()].strip()
-    return Place(text.count("\n") + 1, 1), message.replace("(at end of document)", "").strip()
+    lines = text.split("\n")
+    return Place(len(lines), len(lines[-1]) + 1), message.replace("(at end of document)", "").strip()

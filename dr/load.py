@@ -5,17 +5,16 @@ where aliases (the YAML bomb), duplicate keys, tags and depth are refused. Scala
 schema: `yes` and `on` are text, because a country code is not a boolean.
 """
 
-import errno
 import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dr.core.runbook import MAX_BYTES, MAX_DEPTH
+from dr.core.runbook import MAX_DEPTH
 from dr.errors import DrError
 from dr.findings import Path as ValuePath
-from dr.findings import Place, wrong
+from dr.findings import Place, text_of, wrong
 
 LONGEST_NUMBER = 40
 """Digits; more of them are text. (Converting a million digits takes seconds.)"""
@@ -55,22 +54,7 @@ def read(path: Path) -> Document:
     Raises:
         RunbookWrong: it cannot be read, is too large, is not UTF-8, or is not the YAML that runbooks are made of.
     """
-    name = str(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise wrong(name, [(None, "it is a symbolic link that leads back to itself")]) from None
-        raise wrong(name, [(None, f"it cannot be read: {(error.strerror or str(error)).lower()}")]) from None
-    if len(raw) > MAX_BYTES:
-        raise wrong(name, [(None, f"it is larger than {MAX_BYTES:,} bytes; a runbook is a page, not a data set")])
-    try:
-        return Document(name, raw.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        place = Place(before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
-        raise wrong(name, [(place, f"byte 0x{raw[error.start]:02x} is not UTF-8")]) from None
+    return Document(str(path), text_of(path))
 
 
 def _build(name: str, text: str) -> object:
