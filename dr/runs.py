@@ -21,8 +21,8 @@ from dr.core import state as s
 from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, decode_plan, digest, encode_plan
 from dr.core.secret import is_reference
-from dr.core.step import Step
-from dr.engine import Engine, Operator, Stop, Watcher, World
+from dr.core.step import Evidence, OutOfTime, Step
+from dr.engine import Engine, Here, Operator, Stop, Watcher, World
 from dr.errors import (
     JournalBroken,
     JournalUnwritable,
@@ -134,6 +134,22 @@ def preflight(plan: Plan, targets: RealTargets) -> None:
             stands="nothing was touched; no run was started",
             hint="mend it, or run with --ungraceful to pass over the steps that allow it",
         )
+
+
+def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str]]:
+    """What each step would act on right now, where it can tell; or why it cannot be looked at. Changes nothing."""
+    verify = (plan.steady_state,) if plan.steady_state else ()
+    for planned in (*plan.steps(), *verify):
+        here = Here(world, "look", planned.id, 0, PREFLIGHT)
+        try:
+            seen = world.step(planned).preview(here)
+        except (TargetUnreachable, LookupError, OutOfTime) as error:
+            yield planned, str(error)
+        else:
+            if seen is not None:
+                yield planned, seen
+        finally:
+            here.close()
 
 
 def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str, detected: str) -> Engine:

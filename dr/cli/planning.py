@@ -48,22 +48,38 @@ def check(runbooks: tuple[Path, ...], environment: str | None, config: Path) -> 
     epilog="""\b
 Examples:
   dr plan runbooks/database-overload.yaml --env production
+  dr plan runbooks/database-overload.yaml --env production --look
   dr plan runbooks/database-overload.yaml --env demo -p feature=recommendations --json"""
 )
 @runbook_argument
 @click.option("--env", "environment", required=True, help="The environment of dr.toml to bind to.")
 @parameter_option
 @ungraceful_option
+@click.option("--look", "look_too", is_flag=True, help="Also look what each step would act on now; changes nothing.")
 @click.option("--json", "as_json", is_flag=True, help="The plan as canonical JSON.")
 @config_option
-def plan(runbook: Path, environment: str, given: dict[str, str], ungraceful: bool, as_json: bool, config: Path) -> None:
+def plan(
+    runbook: Path,
+    environment: str,
+    given: dict[str, str],
+    ungraceful: bool,
+    look_too: bool,
+    as_json: bool,
+    config: Path,
+) -> None:
     """Show what a runbook would do, and touch nothing."""
     bound = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
     raw = encode_plan(bound)
     if as_json:
         click.echo(raw)
-    else:
-        click.echo("\n".join(plan_lines(bound, digest(raw))))
+        return
+    click.echo("\n".join(plan_lines(bound, digest(raw))))
+    if look_too:
+        from dr.cli.looking import look_lines  # the engine and the targets: only for a look
+
+        click.echo("\nRight now:")
+        for line in look_lines(bound):
+            click.echo(line)
 
 
 @click.command(epilog="\b\nExamples:\n  dr kinds\n  dr kinds queries.terminate")
