@@ -14,6 +14,24 @@ PATIENCE = 60.0
 """Seconds after which a test gives up a process that should have ended long ago."""
 
 
+GOOD = """\
+name: quiet
+title: Switch off what floods the database
+parameters:
+  feature: {default: search}
+steps:
+  - id: off
+    kind: feature.disable
+    with: {store: flags, flag: "${feature}"}
+"""
+SHOP = """\
+[environments.shop.targets.flags]
+type = "flagd-file"
+path = "flags.json"
+"""
+FLAGS = '{"flags": {"search": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"}}}\n'
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How a process ended and what it said."""
 
@@ -71,3 +89,19 @@ def fingerprint(folder: Path, *, without: Sequence[str] = ()) -> dict[str, str]:
         elif path.is_dir():
             found[name] = "directory"
     return found
+
+
+def refused(folder: Path, *arguments: str | Path, status: int, **changes: str) -> str:
+    """What `dr` complained about; holds that it had this exit status, touched nothing and has no defect."""
+    before = fingerprint(folder)
+    seen = dr(folder, *arguments, **changes)
+    assert fingerprint(folder) == before
+    assert_told(seen, status)
+    return seen.err
+
+
+def assert_told(seen: Outcome, status: int) -> None:
+    assert seen.status == status, seen.err
+    assert "Traceback" not in seen.err
+    assert "[internal]" not in seen.err
+    assert "nothing was touched" in seen.err or "Usage:" in seen.err or status == 12
