@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dr.audit.journal import Journal, Torn
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
@@ -137,14 +138,17 @@ class Simulation:
     def engine(self, fuse: Fuse | None = None, room: int | None = None) -> Engine:
         """A new process: it starts the run, or goes on from what is durable."""
         self.site.fuse = fuse or Fuse()
-        journal = MemoryJournal(self.disk, self.site.fuse, room)
+        return self.engine_on(MemoryJournal(self.disk, self.site.fuse, room))
+
+    def engine_on(self, journal: Journal, torn: Torn | None = None) -> Engine:
+        """A new process that writes into `journal`."""
         engine = Engine(self.plan, journal, self.fold(), self.world(), ACTOR)
         self.site.referee.process_begins()
         if isinstance(engine.state, s.NotStarted):
             raw = encode_plan(self.plan)
             engine.record(e.RunStarted(plan=digest(raw), runbook="simulated", environment="drill", mode="graceful"))
         else:
-            engine.record(e.RunResumed())
+            engine.record(e.RunResumed(torn_bytes=torn.bytes if torn else 0, torn_sha256=torn.sha256 if torn else ""))
         return engine
 
     def run(self, *crashes: int) -> Result:

@@ -19,12 +19,15 @@ class Referee:
         self._plan = plan
         self._disk = disk
         self._seen: set[tuple[str, str, int]] = set()
-        self._unsettled: set[str] = set()
-        """Steps that were in doubt when the present process began and have not been looked at since."""
+        self._doubts: frozenset[str] = frozenset()
+        """Steps that were in doubt when the present process began."""
+        self._unseen: set[str] = set()
+        """Those that it has not looked at since."""
 
     def process_begins(self) -> None:
         steps = self._plan.steps()
-        self._unsettled = {step.id for step in steps if step.observable and self._is_in_doubt(step.id)}
+        self._doubts = frozenset(step.id for step in steps if step.observable and self._is_in_doubt(step.id))
+        self._unseen = set(self._doubts)
 
     def look(self, step: str) -> None:
         self._first_call(step, is_look=True)
@@ -86,10 +89,10 @@ class Referee:
                 rule(self._planned(step).reversal != "undo" or self._is_back(step), f"rule 5: {step} was left")
 
     def _first_call(self, step: str, *, is_look: bool) -> None:
-        if self._unsettled:
+        if self._unseen:
             rule(is_look, "the first thing a resumed run does is to look at what is in doubt")
-            rule(step in self._unsettled, f"{step} is looked at before {self._unsettled}, which is in doubt")
-            self._unsettled.discard(step)
+            rule(step in self._doubts, f"{step} is looked at before {self._unseen}, which is in doubt")
+            self._unseen.discard(step)
 
     def _once(self, what: str, step: str, attempt: int) -> None:
         rule((what, step, attempt) not in self._seen, f"attempt {attempt} to {what} {step} is made twice")
@@ -111,12 +114,10 @@ class Referee:
         return found
 
     def _is_in_doubt(self, step: str) -> bool:
-        last = self._history(step)[-1:]
-        match last:
+        """Whether it was changed and not looked at since."""
+        match self._history(step)[-1:]:
             case [e.ApplyStarted() | e.ApplyReturned() | e.UndoStarted() | e.UndoReturned()]:
                 return True
-            case [e.StepUnseen(not_before=not_before)]:
-                return not_before is not None
             case _:
                 return False
 
