@@ -470,9 +470,7 @@ class Engine:
         try:
             self._checkpoint()
         except JournalUnwritable as error:
-            self._world.watcher.say(
-                "", f"{error.what}; without a checkpoint nobody can prove that the end was not cut off"
-            )
+            self._world.watcher.say("journal", f"{error.what}; the run ended without its last checkpoint")
 
     def _checkpoint(self) -> None:
         self._journal.checkpoint(iso(self._world.clock.utc()), self._actor)
