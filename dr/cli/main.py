@@ -103,6 +103,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except DrError as error:
         say_error(error)
         status = error.exit_status
+    except OSError as error:
+        silence(STDOUT)  # the disk of the output may be what is full, and Python would find out again when it ends
+        say_error(_refused(error))
+        status = DrError.exit_status
     except Exception as error:  # noqa: BLE001 - the second of the two broad boundaries: no traceback for anything a user can cause
         say_error(_internal(error))
         status = DrError.exit_status
@@ -124,6 +128,15 @@ def say_error(error: DrError) -> None:
         complain(f"stands: {error.stands}")
     if error.hint:
         complain(f"next:   {error.hint}")
+
+
+def _refused(error: OSError) -> DrError:
+    place = f"{error.filename}: " if error.filename else ""
+    return DrError(
+        f"the system refused: {place}{error.strerror or error}",
+        stands="what is in the journal is safe",
+        hint="dr runs   (and `dr resume RUN` for a run that has not ended)",
+    )
 
 
 def _internal(error: Exception) -> DrError:
