@@ -5,11 +5,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from dr.bind import bind
 from dr.cli.options import config_option, parameters
 from dr.core.plan import Plan, digest, encode_plan
 from dr.environment import load_config
-from dr.load import read
 from dr.report.words import plan_lines
 
 runbook_argument = click.argument("runbook", type=click.Path(path_type=Path))
@@ -38,6 +36,9 @@ Examples:
 @config_option
 def check(runbooks: tuple[Path, ...], environment: str | None, config: Path) -> None:
     """Check a runbook; every error with file:line:column."""
+    from dr.bind import bind  # with YAML, which no other command needs: not to be paid for by `dr resume`
+    from dr.load import read
+
     declared = load_config(config).environment(environment) if environment else None
     for path in runbooks:
         count = len(bind(read(path), declared, {}, samples=True).steps())
@@ -107,5 +108,8 @@ def schema() -> None:
 
 def bind_to(runbook: Path, environment: str, given: dict[str, str], *, ungraceful: bool, config: Path) -> Plan:
     """The plan of a runbook file in an environment of `dr.toml`."""
+    from dr.bind import bind  # see `check`
+    from dr.load import read
+
     declared = load_config(config).environment(environment)
     return bind(read(runbook), declared, given, "ungraceful" if ungraceful else "graceful")
