@@ -21,7 +21,7 @@ COMMANDS = {
     "resume": ("dr.cli.running", "Go on with a run that was stopped, paused or killed."),
     "rollback": ("dr.cli.running", "Undo what a run has applied, in reverse order."),
     "answer": ("dr.cli.running", "Answer the question a run is paused on, and go on."),
-    "runs": ("dr.cli.reading", "List the runs in the journal."),
+    "runs": ("dr.cli.reading", "List the runs in the journal, newest last."),
     "show": ("dr.cli.reading", "Show where a run stands and what happened in it."),
     "audit": ("dr.cli.reading", "Verify and read the journal."),
     "kinds": ("dr.cli.planning", "List the kinds of steps and their parameters."),

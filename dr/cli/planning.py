@@ -8,6 +8,7 @@ import msgspec
 from dr.cli.options import config_option, parameters
 from dr.core.plan import Plan, digest, encode_plan
 from dr.environment import load_config
+from dr.errors import RunbookWrong
 from dr.report.words import plan_lines
 
 runbook_argument = click.argument("runbook", type=click.Path(path_type=Path))
@@ -40,9 +41,16 @@ def check(runbooks: tuple[Path, ...], environment: str | None, config: Path) -> 
     from dr.load import read
 
     declared = load_config(config).environment(environment) if environment else None
+    wrong: list[RunbookWrong] = []
     for path in runbooks:
-        count = len(bind(read(path), declared, {}, samples=True).steps())
-        click.echo(f"{path}: well ({count} step{'s' if count != 1 else ''})")
+        try:
+            count = len(bind(read(path), declared, {}, samples=True).steps())
+        except RunbookWrong as error:
+            wrong.append(error)
+        else:
+            click.echo(f"{path}: well ({count} step{'s' if count != 1 else ''})")
+    if wrong:
+        raise RunbookWrong("\n".join(error.what for error in wrong), stands=wrong[0].stands, hint=wrong[0].hint)
 
 
 @click.command(

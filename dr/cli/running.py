@@ -70,7 +70,11 @@ def run(
     journal: Path | None,
     config: Path,
 ) -> None:
-    """Execute a runbook: show the plan, ask, carry it out, verify the steady state."""
+    """Execute a runbook.
+
+    Shows the plan, asks, carries it out, and verifies the steady state. Every step is recorded before it touches
+    anything: whatever happens, `dr resume` goes on.
+    """
     detected = _timestamp(detected) if detected else ""
     plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
     if not as_json:

@@ -100,8 +100,9 @@ def test_what_is_no_file_is_no_runbook(name: str, why: str, folder: Path) -> Non
     assert f"it cannot be read: {why}" in refused(folder, "run", name, "--env", "shop", "--yes", status=8)
 
 
-def test_several_runbooks_are_checked_and_the_first_wrong_one_is_named(folder: Path) -> None:
-    write(folder, {"bad.yaml": WRONG["tabs"][0]})
-    seen = dr(folder, "check", "good.yaml", "bad.yaml")
+def test_of_several_runbooks_each_wrong_one_is_told(folder: Path) -> None:
+    write(folder, {"bad.yaml": WRONG["tabs"][0], "worse.yaml": WRONG["empty"][0]})
+    seen = dr(folder, "check", "bad.yaml", "good.yaml", "worse.yaml")
     assert (seen.status, seen.out) == (8, "good.yaml: well (1 step)\n")
-    assert "bad.yaml:7:1" in seen.err
+    assert "bad.yaml:7:1: a tab" in seen.err
+    assert "worse.yaml:1:1: the file is empty" in seen.err
