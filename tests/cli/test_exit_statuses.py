@@ -1,7 +1,6 @@
 """Every exit status of the table is one that a real process ends with."""
 
 import fcntl
-import resource
 import signal
 import subprocess
 import sys
