@@ -321,8 +321,10 @@ def this_process() -> str:
 
 def _name(plan: Plan) -> str:
     """A name that sorts by time, says what it was, and is never given twice."""
-    when = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{when}-{plan.runbook}-{randomness.token_hex(3)}"
+    # To the millisecond: `latest` must be right too when a script has started two runs in one second.
+    when = datetime.fromtimestamp(time.time(), UTC)
+    stamp = f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03}Z"
+    return f"{stamp}-{plan.runbook}-{randomness.token_hex(3)}"
 
 
 def _ping(targets: RealTargets, name: str) -> str:

@@ -101,7 +101,7 @@ def run(
     epilog="""\b
 Examples:
   dr resume latest
-  dr resume 20230515T144500Z-database-overload-3fa9c1
+  dr resume 20230515T144500.000Z-database-overload-3fa9c1
   dr resume 20230515T1445 --json"""
 )
 @run_argument
