@@ -15,6 +15,7 @@ from dr.waits import draw_wait
 from dr.workers import Done, Inline, Job, Workers
 from tests.simulated.clock import Clock, Stop
 from tests.simulated.journal import Crash, Disk, Fuse, MemoryJournal
+from tests.simulated.referee import Foul
 from tests.simulated.site import Script, Site, make_step
 
 K = TypeVar("K", bound=msgspec.Struct)
@@ -153,17 +154,19 @@ class Simulation:
 
     def run(self, *crashes: int) -> Result:
         """Run to the end or a question; the first process is killed at its point number `crashes[0]`, and so on."""
+        try:
+            return self._run(crashes)
+        except Foul as foul:
+            raise AssertionError(f"{foul}\nafter {self.kinds()}\nwith {self.site.calls}") from foul
+
+    def _run(self, crashes: Sequence[int]) -> Result:
         for at in crashes:
             try:
-                result = self.engine(Fuse(at)).run()
+                return self._judged(self.engine(Fuse(at)).run())
             except Crash:
                 self.clock.wait(REPAIR)
-            else:
-                return self._judged(result)
-            if isinstance(self.fold(), s.Ended):
-                break
-        if isinstance(state := self.fold(), s.Ended):
-            return self._judged(state)
+            if isinstance(state := self.fold(), s.Ended):
+                return self._judged(state)
         engine = self.engine()
         result = engine.run()
         assert engine.state == self.fold(), "where the run stands is the fold over its entries"

@@ -4,6 +4,8 @@ from dr.core import events as e
 from dr.core.plan import Plan, PlannedStep
 from tests.simulated.journal import Disk
 
+_CHANGES = e.ApplyStarted | e.ApplyReturned | e.UndoStarted | e.UndoReturned
+
 
 class Foul(BaseException):
     """A rule was broken. Like a crash it is no `Exception`: the engine takes those for words of the target."""
@@ -19,15 +21,17 @@ class Referee:
         self._plan = plan
         self._disk = disk
         self._seen: set[tuple[str, str, int]] = set()
-        self._doubts: frozenset[str] = frozenset()
+        self._doubts: set[str] = set()
         """Steps that were in doubt when the present process began."""
         self._unseen: set[str] = set()
-        """Those that it has not looked at since."""
+        """Those that nobody has looked at since they were changed."""
 
     def process_begins(self) -> None:
         steps = self._plan.steps()
-        self._doubts = frozenset(step.id for step in steps if step.observable and self._is_in_doubt(step.id))
-        self._unseen = set(self._doubts)
+        last = {step.id: self._history(step.id)[-1:] for step in steps if step.observable}
+        self._unseen = {step for step, events in last.items() if any(isinstance(event, _CHANGES) for event in events)}
+        looked_at = {step for step, events in last.items() if any(isinstance(event, e.StepUnseen) for event in events)}
+        self._doubts = self._unseen | looked_at
 
     def look(self, step: str) -> None:
         self._first_call(step, is_look=True)
@@ -112,14 +116,6 @@ class Referee:
             if about == step:
                 found.append(event)
         return found
-
-    def _is_in_doubt(self, step: str) -> bool:
-        """Whether it was changed and not looked at since."""
-        match self._history(step)[-1:]:
-            case [e.ApplyStarted() | e.ApplyReturned() | e.UndoStarted() | e.UndoReturned()]:
-                return True
-            case _:
-                return False
 
     def _is_settled(self, step: str) -> bool:
         return any(_settles(event) for event in self._history(step))
