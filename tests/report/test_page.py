@@ -32,10 +32,11 @@ EXHIBITS = Exhibits(
     ),
 )
 
-ALLOWED = set(
-    "html head meta title style body main header section h1 h2 p div span dl dt dd ul li table thead tbody tr th td "
-    "details summary pre code strong em a svg g rect line text path".split()
-)
+ALLOWED = {
+    *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "h1", "h2", "p", "div", "span"),
+    *("dl", "dt", "dd", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre", "code"),
+    *("strong", "em", "a", "svg", "g", "rect", "line", "text", "path"),
+}
 
 
 def written(stored: StoredRun, folder: Path, exhibits: Exhibits = EXHIBITS) -> tuple[str, Node]:
