@@ -5,7 +5,7 @@ never a technology, and reaches them through `Here`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar, assert_never
 
 import msgspec
 
@@ -139,13 +139,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         """Look whether `before` stands again: `InPlace` means undone. By default: the effect is no longer seen."""
-        match self.observe(here):
+        seen = self.observe(here)
+        match seen:
             case NotInPlace(evidence):
                 return InPlace(evidence)
             case InPlace(evidence):
                 return NotInPlace(evidence)
-            case Unknown() as unknown:
-                return unknown
+            case Unknown():
+                return seen
+            case _:
+                assert_never(seen)
 
 
 class TargetRole(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -422,6 +423,28 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_that_says_so(journal: L
 def test_a_run_whose_journal_is_gone_cannot_be_resumed(place: Path) -> None:
     with pytest.raises(JournalUnwritable, match="No such file"):
         StoredRun(place).resume(ME)
+
+
+def test_a_write_that_is_taken_only_in_part_is_an_error_and_leaves_an_unfinished_line(place: Path) -> None:
+    """Safety rule 8. A limit on the size of files does what a full disk does: it takes a part and refuses the rest."""
+    journal = create(place)
+    journal.append(drafts()[:2])
+    run = LocalBook(place).find(RUN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_of(run).stat().st_size + 100, hard))
+    try:
+        with pytest.raises(JournalUnwritable, match="File too large"):
+            journal.append(drafts()[2:4])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        journal.close()
+
+    resumed, torn = run.resume(ME)
+    assert torn
+    assert (torn.seq, torn.bytes) == (2, 100)
+    resumed.append(drafts()[2:])
+    resumed.close()
+    assert run.verify()[0].size == 30
 
 
 def own_mounts() -> list[str]:
