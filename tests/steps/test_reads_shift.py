@@ -2,7 +2,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from dr.targets.postgresql import Postgresql
 from dr.targets.protocols import ReadRouter, TargetConfig, TargetUnreachable
 from tests.bouncer import APPLICATION, bouncer
 from tests.here import TestHere, World
+from tests.website import website
 
 FLAGS = {
     "flags": {
@@ -288,39 +288,40 @@ def test_a_stop_leaves_the_stage_as_it_stands(postgres_pair: Pair, flags: Path) 
     assert share(world) == 25
 
 
-@contextmanager
-def website() -> Iterator[tuple[str, threading.Event]]:
-    """A page, and what makes it fail."""
-    broken = threading.Event()
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(500 if broken.is_set() else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", broken
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_a_page_that_begins_to_fail_shifts_the_reads_back_by_itself(postgres_pair: Pair, flags: Path) -> None:
-    with website() as (url, broken):
-        world = world_of(postgres_pair, by_flag(flags), shop=Http(url=url))
+    with website() as site:
+        world = world_of(postgres_pair, by_flag(flags), shop=Http(url=site.url))
         with first_stage(world, errors=ErrorLimit(target="shop")) as (attempt, _):
-            broken.set()
+            site.status = 500
             error = attempt.wait()
     assert isinstance(error, ShiftedBack)
     assert str(error) == "shifted back to 0% on standby: shop / fails: status 500"
     assert share(world) == 0
+
+
+def test_as_many_requests_may_fail_as_the_limit_says(postgres_pair: Pair, flags: Path) -> None:
+    with website() as site:
+        world = world_of(postgres_pair, by_flag(flags), shop=Http(url=site.url))
+        half = ErrorLimit(target="shop", probes=4, at_most=50)
+        site.answers = [500, 200, 503, 404]
+        with world.act() as here:
+            step(stages=(25,), settle=Duration(0), errors=half).apply(here)
+        site.answers = [500, 200, 503, 500]
+        with world.act() as here, pytest.raises(ShiftedBack, match="shop / fails: status 500"):
+            step(stages=(50,), settle=Duration(0), errors=half).apply(here)
+        assert share(world) == 25
+    gone = world_of(postgres_pair, by_flag(flags), shop=Http(url="http://127.0.0.1:1"))
+    with gone.act() as here, pytest.raises(ShiftedBack, match=r"shop / fails: .*Connection refused"):
+        step(stages=(50,), errors=half).apply(here)
+    assert share(world) == 25
+
+
+def test_the_preview_says_where_the_reads_go_and_how_far_the_standby_is(postgres_pair: Pair, flags: Path) -> None:
+    world = world_of(postgres_pair, by_flag(flags))
+    with world.look() as here:
+        seen = step().preview(here)
+    assert seen["standby_percent"] == 0
+    assert isinstance(seen["lag_seconds"], float)
 
 
 def test_an_undo_does_not_send_reads_to_a_standby_that_lags(fresh_postgres_pair: Pair, flags: Path) -> None:
