@@ -97,7 +97,7 @@ class _Binding:
         document = self._document
         placed = [(document.place(item.path, of_key=item.of_key), item.what) for item in self._findings]
         placed.sort(key=lambda item: (item[0].line, item[0].column))
-        return wrong(document.name, placed)
+        return wrong(document.name, placed, hint="dr kinds   (what each kind of step takes)")
 
     def _salvage(self) -> None:
         """Look for errors in the steps too when the head is wrong already, so that all of them are told at once."""
@@ -187,7 +187,7 @@ class _Binding:
             title=spec.title,
             reversal=step.reversal,
             observable=step.observable,
-            targets=step.targets(),
+            targets=self._reached(step),
             retry=spec.retry,
             timeout=timeout,
             on_failure=spec.on_failure,
@@ -218,6 +218,12 @@ class _Binding:
             else:
                 self._used.add(name)
                 self._used.update(other for other in _referred(declared[name]) if other in declared)
+
+    def _reached(self, step: Step) -> tuple[str, ...]:
+        """The targets a step reaches: those it names, and those that these name (a read router names its databases)."""
+        named = step.targets()
+        declared = self._environment.targets if self._environment else {}
+        return (*named, *(other for name in named if name in declared for other in _referred(declared[name])))
 
     def _where(self, name: str, path: Path) -> Path:
         """The field in which the target is named, so that the error points at it."""
@@ -313,7 +319,8 @@ def _parse(name: str, parameter: Parameter, text: str) -> ParameterValue:
     if value is None or not _fits(parameter, value):
         choices = f"; choices: {', '.join(map(str, parameter.choices))}" if parameter.choices else ""
         raise UsageError(
-            f"the parameter {name!r} takes a {parameter.type}{choices}, not {text!r}", stands="nothing was touched"
+            f"the parameter {name!r} is of type {parameter.type}{choices}, and {text!r} is not",
+            stands="nothing was touched",
         )
     return value
 

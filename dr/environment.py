@@ -9,9 +9,10 @@ import msgspec
 
 from dr.core.duration import decode_hook
 from dr.core.runbook import Name
+from dr.core.step import target_fields
 from dr.errors import UsageError
 from dr.findings import Path as ValuePath
-from dr.findings import Place, did_you_mean, explain, wrong
+from dr.findings import Place, did_you_mean, explain, text_of, wrong
 from dr.targets.catalogue import TARGET_TYPES
 from dr.targets.protocols import TargetConfig
 
@@ -73,6 +74,7 @@ class Config:
             kind = TARGET_TYPES.get(str(raw.get("type")))
             if kind is None:
                 what = f"{raw.get('type')!r} is not a type of target{did_you_mean(raw.get('type'), TARGET_TYPES)}"
+                what = what if "type" in raw else f"the field 'type' is missing{did_you_mean('', TARGET_TYPES)}"
                 findings.append((place(self._text, (*path, "type")), what))
                 continue
             wrong_here = [(place(self._text, finding.path), finding.what) for finding in explain(raw, kind, path)]
@@ -80,6 +82,13 @@ class Config:
             if not wrong_here:
                 config = msgspec.convert(raw, kind, dec_hook=decode_hook)
                 targets[target] = absolute_paths(config, self.path.parent.absolute())
+        for target, config in targets.items():
+            for other, role in target_fields(config):
+                if other in spec.targets and (other not in targets or role.protocol in targets[other].speaks):
+                    continue
+                what = f"the target {target!r} names {other!r}, which is no {role.protocol} of this environment"
+                what += did_you_mean(other, (known for known in targets if role.protocol in targets[known].speaks))
+                findings.append((place(self._text, ("environments", name, "targets", target)), what))
         if findings:
             raise wrong(str(self.path), findings)
         return Environment(name, targets)
@@ -91,13 +100,9 @@ def load_config(path: Path) -> Config:
     Raises:
         RunbookWrong: it cannot be read or is wrong.
     """
+    text = text_of(path)
     try:
-        text = path.read_text(encoding="utf-8")
         raw = tomllib.loads(text)
-    except OSError as error:
-        raise wrong(str(path), [(None, f"it cannot be read: {(error.strerror or str(error)).lower()}")]) from None
-    except UnicodeDecodeError:
-        raise wrong(str(path), [(None, "it is not UTF-8")]) from None
     except tomllib.TOMLDecodeError as error:
         raise wrong(str(path), [_toml_finding(str(error), text)]) from None
     findings = [(place(text, finding.path), finding.what) for finding in explain(raw, Settings)]
@@ -140,4 +145,5 @@ def _toml_finding(message: str, text: str) -> tuple[Place | None, str]:
     found = re.search(r"\(at line (\d+), column (\d+)\)", message)
     if found:
         return Place(int(found[1]), int(found[2])), message[: found.start()].strip()
-    return Place(text.count("\n") + 1, 1), message.replace("(at end of document)", "").strip()
+    lines = text.split("\n")
+    return Place(len(lines), len(lines[-1]) + 1), message.replace("(at end of document)", "").strip()

@@ -5,6 +5,8 @@ collect every error with its path; the path becomes file:line:column.
 """
 
 import difflib
+import errno
+import pathlib
 import re
 import types
 import typing
@@ -14,7 +16,7 @@ from typing import Annotated, Any, Union
 import msgspec
 
 from dr.core.duration import decode_hook
-from dr.core.runbook import NAME_PATTERN
+from dr.core.runbook import MAX_BYTES, NAME_PATTERN
 from dr.errors import RunbookWrong
 
 Path = tuple[str | int, ...]
@@ -39,14 +41,36 @@ class Place(msgspec.Struct, frozen=True):
     column: int
 
 
-def wrong(file: str, findings: Sequence[tuple[Place | None, str]]) -> RunbookWrong:
+def text_of(path: pathlib.Path) -> str:
+    """The text of a file that a person has written.
+
+    Raises:
+        RunbookWrong: it cannot be read, is too large, or is not UTF-8.
+    """
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise wrong(name, [(None, "it is a symbolic link that leads back to itself")]) from None
+        raise wrong(name, [(None, f"it cannot be read: {(error.strerror or str(error)).lower()}")]) from None
+    if len(raw) > MAX_BYTES:
+        raise wrong(name, [(None, f"it is larger than {MAX_BYTES:,} bytes; it should be a page, not a data set")])
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        place = Place(before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
+        raise wrong(name, [(place, f"byte 0x{raw[error.start]:02x} is not UTF-8")]) from None
+
+
+def wrong(file: str, findings: Sequence[tuple[Place | None, str]], hint: str = "") -> RunbookWrong:
     """The error that names each finding as `file:line:column: what`."""
     lines = [f"{file}:{place.line}:{place.column}: {what}" if place else f"{file}: {what}" for place, what in findings]
     if len(lines) > MOST:
         lines = [*lines[:MOST], f"and {len(lines) - MOST} more"]
-    return RunbookWrong(
-        "\n".join(lines), stands="nothing was touched", hint="dr kinds   (what each kind of step takes)"
-    )
+    return RunbookWrong("\n".join(lines), stands="nothing was touched", hint=hint)
 
 
 def did_you_mean(name: object, known: typing.Iterable[str]) -> str:

@@ -5,17 +5,17 @@ where aliases (the YAML bomb), duplicate keys, tags and depth are refused. Scala
 schema: `yes` and `on` are text, because a country code is not a boolean.
 """
 
-import errno
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dr.core.runbook import MAX_BYTES, MAX_DEPTH
+from dr.core.runbook import MAX_DEPTH
 from dr.errors import DrError
 from dr.findings import Path as ValuePath
-from dr.findings import Place, wrong
+from dr.findings import Place, text_of, wrong
 
 LONGEST_NUMBER = 40
 """Digits; more of them are text. (Converting a million digits takes seconds.)"""
@@ -55,22 +55,7 @@ def read(path: Path) -> Document:
     Raises:
         RunbookWrong: it cannot be read, is too large, is not UTF-8, or is not the YAML that runbooks are made of.
     """
-    name = str(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise wrong(name, [(None, "it is a symbolic link that leads back to itself")]) from None
-        raise wrong(name, [(None, f"it cannot be read: {(error.strerror or str(error)).lower()}")]) from None
-    if len(raw) > MAX_BYTES:
-        raise wrong(name, [(None, f"it is larger than {MAX_BYTES:,} bytes; a runbook is a page, not a data set")])
-    try:
-        return Document(name, raw.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        place = Place(before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
-        raise wrong(name, [(place, f"byte 0x{raw[error.start]:02x} is not UTF-8")]) from None
+    return Document(str(path), text_of(path))
 
 
 def _build(name: str, text: str) -> object:
@@ -81,7 +66,7 @@ def _build(name: str, text: str) -> object:
         finally:
             loader.dispose()
     except yaml.reader.ReaderError as error:
-        before = text[: error.position] if isinstance(error.position, int) else ""
+        before = text.encode()[: error.position].decode("utf-8", "ignore")  # libyaml counts bytes
         place = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
         raise wrong(name, [(place, f"a character that YAML does not allow: {error.reason}")]) from None
     except yaml.MarkedYAMLError as error:
@@ -116,7 +101,7 @@ def _document(name: str, loader: Any) -> object:  # noqa: C901 - calls would cos
                     raise _refused(name, event, f"the key {value!r} is there twice")
                 key = value
                 continue
-            if event.implicit[0]:
+            if event.implicit[0] and event.tag is None:
                 value = _plain(value)
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             _refuse_extras(name, event)
@@ -153,7 +138,8 @@ def _plain(text: str) -> object:
         if _INTEGER.fullmatch(text):
             return int(text) if len(text) <= LONGEST_NUMBER else text
         if _FLOAT.fullmatch(text):
-            return float(text)
+            number = float(text)
+            return number if math.isfinite(number) else text  # JSON, and with it the plan, has no infinity
     return _SPECIAL.get(text, text)
 
 

@@ -73,7 +73,7 @@ def check(lines: Iterable[bytes], head: Head = EMPTY, checkpoints: Sequence[Chec
 
 
 def split(blocks: Iterable[bytes], tail: list[bytes]) -> Iterator[bytes]:
-    """The complete lines of a file read in blocks. What stands after the last newline, if anything, is put into `tail`."""
+    """The complete lines of a file read in blocks. Anything after the last newline goes into `tail`."""
     rest = b""
     for block in blocks:
         lines = (rest + block).split(b"\n")
@@ -85,7 +85,7 @@ def split(blocks: Iterable[bytes], tail: list[bytes]) -> Iterator[bytes]:
 
 def _compare(size: int, head: str, expected: str) -> None:
     if head != expected:
-        raise Broken(size - 1, "a checkpoint holds another hash of it: this entry or one before it was changed")
+        raise Broken(max(size - 1, 0), "a checkpoint holds another hash of it: this entry or one before it was changed")
 
 
 def _why(line: bytes, last: str, seq: int) -> str:
@@ -96,5 +96,6 @@ def _why(line: bytes, last: str, seq: int) -> str:
     if not line.startswith(prev):
         if seq == 0:
             return "it is not the first entry of a journal: what was before it is missing"
-        return f"it does not follow entry {seq - 1}: that entry was changed, or one between them was removed, added or moved"
+        before = f"entry {seq - 1}"
+        return f"it does not follow {before}: that entry was changed, or one between them was removed, added or moved"
     return "its number is not the next one"

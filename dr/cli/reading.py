@@ -11,6 +11,7 @@ from dr.core import events as e
 from dr.core import state as s
 from dr.core.events import Entry
 from dr.errors import DrError, JournalBroken, NoSuchRun, UsageError
+from dr.report.timeline import Measured, timeline
 from dr.report.words import clock, plan_lines, printable, sentence, standing
 from dr.runs import Folded, begun, fold
 
@@ -40,11 +41,17 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
         click.echo(f"{row['run']}  {row['environment']:12}  {row['stands']}")
 
 
-@click.command(epilog="\b\nExamples:\n  dr show latest\n  dr show 20230515T1445")
+@click.command(epilog="\b\nExamples:\n  dr show latest\n  dr show 20230515T1445 --report postmortem")
 @run_argument
+@click.option(
+    "--report",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Also make a folder to mail and to keep: the report as a page, and the journal.",
+)
 @journal_option
 @config_option
-def show(run_name: str, journal: Path | None, config: Path) -> None:
+def show(run_name: str, report: Path | None, journal: Path | None, config: Path) -> None:
     """Show where a run stands and what happened in it."""
     stored = book(config, journal).find(run_name)
     folded = fold(stored)
@@ -53,11 +60,16 @@ def show(run_name: str, journal: Path | None, config: Path) -> None:
     for entry in stored.entries():
         click.echo(f"{entry.seq:5}  {clock(entry.at)}  {entry.actor:10}  {sentence(entry.event)}")
     click.echo(f"\n{stored.run}: {_stands(stored, folded)}")
-    for line in _recovery_time(stored, folded):
+    for line in _recovery_time(timeline(folded.plan, stored.entries()).measured):
         click.echo(line)
     if command := _next(stored, folded):
         choices = "|".join(folded.state.question.choices) if isinstance(folded.state, s.Paused) else ""
         click.echo(f"next: dr {command} {stored.run} {choices}".rstrip())
+    if report is not None:
+        from dr.report.folder import PAGE, write_report  # only for the few who want a folder
+
+        write_report(report, stored)
+        click.echo(f"report: {report / PAGE}")
 
 
 @click.group(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit show latest --json")
@@ -177,16 +189,10 @@ def _next(stored: StoredRun, folded: Folded) -> str:
     return "answer" if isinstance(folded.state, s.Paused) else "resume"
 
 
-def _recovery_time(stored: StoredRun, folded: Folded) -> Iterator[str]:
+def _recovery_time(measured: Measured) -> Iterator[str]:
     """The measured recovery time beside its objective: from detection until the steady state had held."""
-    from dr.engine import parse_iso
-
-    assert isinstance(folded.first.event, e.RunStarted)
-    well = [entry.at for entry in stored.entries() if isinstance(entry.event, e.HealthObserved) and entry.event.well]
-    if not well:
-        return
-    detected = folded.first.event.detected
-    seconds = parse_iso(well[-1]) - parse_iso(detected or folded.first.at)
-    goal = folded.plan.objectives.rto
-    verdict = "" if goal is None else f"; objective {goal}: {'met' if seconds <= goal else 'MISSED'}"
-    yield f"actual recovery time: {seconds:.1f} s from {'detection' if detected else 'the start of the run'}{verdict}"
+    if measured.recovery_time is not None:
+        since = "the start of the run" if measured.detected is None else "detection"
+        verdict = {True: "met", False: "MISSED", None: ""}[measured.rto_met]
+        goal = f"; objective {measured.rto}: {verdict}" if verdict else ""
+        yield f"actual recovery time: {measured.recovery_time:.1f} s from {since}{goal}"

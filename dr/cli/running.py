@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast, get_args
@@ -12,11 +12,11 @@ import click
 from dr.cli.options import actor, book, config_option, journal_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, ungraceful_option
 from dr.cli.streams import paint, tell
-from dr.cli.terminal import Json, Keyboard, Plain, is_terminal
+from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
-from dr.engine import Answer, Engine, Interrupted, Waiting, Watcher, World, iso, parse_iso
+from dr.engine import Answer, Engine, Interrupted, Waiting, Watcher, World, iso
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import choice_lines, plan_lines, standing
 from dr.runs import Folded, RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
@@ -70,7 +70,11 @@ def run(
     journal: Path | None,
     config: Path,
 ) -> None:
-    """Execute a runbook: show the plan, ask, carry it out, verify the steady state."""
+    """Execute a runbook.
+
+    Shows the plan, asks, carries it out, and verifies the steady state. Every step is recorded before it touches
+    anything: whatever happens, `dr resume` goes on.
+    """
     detected = _timestamp(detected) if detected else ""
     plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
     if not as_json:
@@ -86,7 +90,7 @@ def run(
     targets.resolve_secrets()
     if not ungraceful:
         preflight(plan, targets)
-    with _watching(plan, as_json=as_json, since=parse_iso(detected) if detected else None) as (keyboard, watcher):
+    with _watching(plan, as_json=as_json, since=detected) as (keyboard, watcher):
         world = real_world(targets, secrets, keyboard, watcher, keyboard.stop)
         engine = start(book(config, journal), plan, world, actor(), reason=reason, detected=detected)
         result = engine.run()
@@ -97,7 +101,7 @@ def run(
     epilog="""\b
 Examples:
   dr resume latest
-  dr resume 20230515T144500Z-database-overload-3fa9c1
+  dr resume 20230515T144500.000Z-database-overload-3fa9c1
   dr resume 20230515T1445 --json"""
 )
 @run_argument
@@ -170,7 +174,7 @@ def _carry_on(
         def make_world(plan: Plan) -> World:
             targets = RealTargets(plan.targets, secrets)
             targets.resolve_secrets()
-            keyboard, watcher = stack.enter_context(_watching(plan, as_json=as_json, since=None))
+            keyboard, watcher = stack.enter_context(_watching(plan, as_json=as_json, past=stored.entries()))
             if given is not None:
                 keyboard.give(given)
             return real_world(targets, secrets, keyboard, watcher, keyboard.stop)
@@ -207,20 +211,21 @@ def _admit_answer(folded: Folded, given: Answer) -> None:
 
 
 @contextlib.contextmanager
-def _watching(plan: Plan, *, as_json: bool, since: float | None) -> Iterator[tuple[Keyboard, Watcher]]:
+def _watching(
+    plan: Plan, *, as_json: bool, since: str = "", past: Iterable[e.Entry] = ()
+) -> Iterator[tuple[Keyboard, Watcher]]:
     """The keyboard that is listened to and the display that fits: live on a terminal, plain lines or JSON elsewhere."""
-    interactive = is_terminal() and not as_json
-    keyboard = Keyboard(interactive=interactive)
+    keyboard = Keyboard(interactive=is_terminal() and not as_json)
     with keyboard.listening():
         if as_json:
             yield keyboard, Json()
-        elif not interactive:
+        elif not can_draw():
             yield keyboard, Plain()
         else:
             from dr.cli.live import Live  # rich: only for a person on a terminal
 
-            with Live(plan, since) as live:
-                keyboard.suspend_with(live.suspended)
+            with Live(plan, since, past) as live:
+                keyboard.share(live)
                 yield keyboard, live
 
 

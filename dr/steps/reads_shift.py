@@ -36,7 +36,7 @@ class ErrorLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A page that must not fail while the reads move: no answer, or a status of 500 and more."""
 
     target: Annotated[str, target(HttpEndpoint)]
-    path: Annotated[str, msgspec.Meta(pattern=r"^/[!-~]*$")] = "/"
+    path: Annotated[str, msgspec.Meta(pattern=r"^/\S*$")] = "/"
     probes: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     """Requests at each look."""
     at_most: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
@@ -98,6 +98,12 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def takes(self) -> float:
         return self.settle * len(self.stages) + self.seen_within
+
+    def preview(self, here: Here) -> Evidence:
+        """Where the reads go, and how far the standby is behind."""
+        router = here.reach(ReadRouter, self.router)
+        lag = here.reach(Database, router.standby).lag_behind(here.reach(Database, router.primary))
+        return {"standby_percent": router.share().standby, "lag_seconds": round(lag.seconds, 3)}
 
     def observe(self, here: Here) -> Observation:
         share = here.reach(ReadRouter, self.router).share()

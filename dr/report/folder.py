@@ -1,0 +1,117 @@
+"""The report folder of a run: a page to mail, and the journal it was told from to keep.
+
+    <folder>/report.html, timeline.txt       for people
+             exhibits.json                   what the caller laid beside the run, if anything
+             runs/<run>/plan.json, journal.jsonl, checkpoints.jsonl, torn-*   the journal's files, bytes unchanged
+
+The copy lies as a journal directory does, so `dr audit verify RUN --journal FOLDER` judges it.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun
+from dr.core import events as e
+from dr.core.plan import Plan, decode_plan, digest
+from dr.errors import NoSuchRun, PlanChanged, UsageError
+from dr.report.axis import passed
+from dr.report.exhibit import NOTHING, Exhibits
+from dr.report.page import Copy, Told, page
+from dr.report.phases import seconds
+from dr.report.proof import Proof
+from dr.report.timeline import Timeline, timeline
+from dr.report.verdict import headline, results
+from dr.report.words import printable, sentence
+
+PAGE, TEXT, EXHIBITS = "report.html", "timeline.txt", "exhibits.json"
+
+
+def write_report(folder: Path, stored: StoredRun, exhibits: Exhibits = NOTHING) -> None:
+    """Make `folder` with the report of the run, all of it or none.
+
+    Raises:
+        UsageError: the folder exists and is not empty (a report is never written over), or cannot be written.
+        JournalBroken, PlanChanged: the journal does not verify; of what cannot be trusted there is no report.
+        NoSuchRun: the run was never started.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".report-", dir=folder.parent) as work:
+            made = Path(work) / "report"
+            made.mkdir(mode=0o750)  # no more open than the journal is
+            _fill(made, _copy(stored, made / "runs" / stored.run), exhibits)
+            made.rename(folder)
+    except OSError as error:
+        raise UsageError(
+            f"the report cannot be written: {error.filename2 or error.filename or folder}: {error.strerror}",
+            stands="no report was made",
+            hint="name a folder that does not exist yet",
+        ) from error
+
+
+def _copy(stored: StoredRun, place: Path) -> StoredRun:
+    """Copy the journal's files. All else is read from the copy, so a run that goes on meanwhile cannot differ."""
+    place.mkdir(parents=True)
+    (place / PLAN).write_bytes(stored.plan())
+    # Checkpoints before entries, or the copy could hold one of an entry that it has not.
+    for name in (CHECKPOINTS, JOURNAL, *sorted(torn.name for torn in stored.directory.glob("torn-*"))):
+        if (stored.directory / name).exists():
+            shutil.copy(stored.directory / name, place / name)
+    return StoredRun(place)
+
+
+def _fill(folder: Path, kept: StoredRun, exhibits: Exhibits) -> None:
+    head, torn = kept.verify()
+    plan, started = _begun(kept)
+    line = timeline(plan, kept.entries())
+    with (folder / TEXT).open("w", encoding="utf-8") as text:
+        text.writelines(f"{printable(said)}\n" for said in _lines(kept, plan, line))
+    if exhibits != NOTHING:
+        (folder / EXHIBITS).write_bytes(msgspec.json.format(msgspec.json.encode(exhibits), indent=2) + b"\n")
+    told = Told(
+        run=kept.run,
+        plan=plan,
+        started=started,
+        timeline=line,
+        proof=Proof(head=head, torn=torn, checkpoints=kept.checkpoints(), plan=started.plan),
+        exhibits=exhibits,
+        copies=tuple(_copies(folder)),
+    )
+    (folder / PAGE).write_text(page(told, kept.entries), encoding="utf-8")
+
+
+def _begun(kept: StoredRun) -> tuple[Plan, e.RunStarted]:
+    """The plan the run is pinned to (safety rule 11), and how it was started."""
+    raw, first = kept.plan(), next(kept.entries(), None)
+    if first is None or not isinstance(first.event, e.RunStarted):
+        raise NoSuchRun(f"the run {kept.run} was never started", stands="no report was made", hint="dr runs")
+    if digest(raw) != first.event.plan:
+        raise PlanChanged(
+            f"the stored plan of {kept.run} is not the one it was started with",
+            stands="no report was made",
+            hint=f"dr audit verify {kept.run}",
+        )
+    return decode_plan(raw), first.event
+
+
+def _lines(kept: StoredRun, plan: Plan, line: Timeline) -> Iterator[str]:
+    """The timeline as text: one line for each entry."""
+    yield f"{plan.title}: {kept.run}"
+    yield headline(line)
+    yield from (f"{result.question} {result.answer} ({result.detail})" for result in results(line))
+    yield ""
+    for entry in kept.entries():
+        elapsed = passed(seconds(entry.at) - line.measured.since)
+        yield f"{entry.seq:6}  {entry.at}  {'+' + elapsed:>11}  {entry.actor:10}  {sentence(entry.event)}"
+
+
+def _copies(folder: Path) -> Iterator[Copy]:
+    for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        yield Copy(path.relative_to(folder).as_posix(), path.stat().st_size, sha256)

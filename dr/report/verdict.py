@@ -1,0 +1,114 @@
+"""How a run came out, in words: did it finish, is the service well, how long did it take."""
+
+from collections import Counter
+
+import msgspec
+
+from dr.core import events as e
+from dr.core import state as s
+from dr.core.plan import STEADY_STATE
+from dr.report.axis import span
+from dr.report.timeline import Measured, Timeline
+
+
+class Result(msgspec.Struct, frozen=True):
+    """A question to the run and its answer; `good` is None where it is neither."""
+
+    question: str
+    answer: str
+    detail: str
+    good: bool | None
+
+
+def headline(run: Timeline) -> str:
+    """The outcome in one sentence."""
+    return f"{_outcome(run.state, run.measured)}; {_objective(run.measured)}."
+
+
+def results(run: Timeline) -> tuple[Result, Result, Result]:
+    """The two results of a run and its recovery time."""
+    return _finished(run), _service(run), _recovery(run.measured)
+
+
+def _outcome(state: s.State, measured: Measured) -> str:
+    match state:
+        case s.Ended(finish="completed", service="well"):
+            assert measured.recovery_time is not None
+            return f"Recovered in {span(measured.recovery_time)}"
+        case s.Ended(finish="completed", service="deviated"):
+            return "Deviated: the steps were carried out, but the steady state did not hold"
+        case s.Ended(finish="completed"):
+            return f"Finished in {_lasted(measured)}; whether the service is well was not checked"
+        case s.Ended(finish="rolled-back", service=service):
+            return f"Rolled back in {_lasted(measured)}; {_SERVICE[service]}"
+        case s.Ended():
+            return f"Aborted after {_lasted(measured)}: what was applied stays applied"
+        case s.Paused(question=question):
+            return f"Not ended: it waits for an answer about {question.step}"
+        case _:
+            return f"Not ended: at its last entry it was {s.describe(state)}"
+
+
+_SERVICE = {
+    "well": "the steady state held",
+    "deviated": "the steady state did not hold",
+    "not-checked": "whether the service is well was not checked",
+}
+
+
+def _lasted(measured: Measured) -> str:
+    return span(measured.last - measured.started)
+
+
+def _objective(measured: Measured) -> str:
+    if measured.rto is None:
+        return "no recovery time objective was set"
+    if measured.recovery_time is None:
+        return f"there is no recovery to hold against the objective of {measured.rto}"
+    if measured.rto_met:
+        return f"the recovery time objective of {measured.rto} was met"
+    return f"the recovery time objective of {measured.rto} was MISSED by {span(measured.recovery_time - measured.rto)}"
+
+
+def _finished(run: Timeline) -> Result:
+    answer, good = _finish(run.state)
+    counts = Counter(lane.ending for lane in run.lanes if lane.step != STEADY_STATE)
+    told = ", ".join(f"{count} {ending}" for ending, count in counts.items())
+    return Result("Did it finish?", answer, told, good)
+
+
+def _finish(state: s.State) -> tuple[str, bool | None]:
+    match state:
+        case s.Ended(finish="completed"):
+            return "yes", True
+        case s.Ended(finish="rolled-back"):
+            return "rolled back", None
+        case s.Ended():
+            return "aborted", False
+        case s.Paused():
+            return "no: a question is open", False
+        case _:
+            return f"no: {s.describe(state)}", False
+
+
+def _service(run: Timeline) -> Result:
+    question = "Is the service well?"
+    service: e.Service = run.state.service if isinstance(run.state, s.Ended) else "not-checked"
+    match service:
+        case "well":
+            return Result(question, "yes", "the steady state held for its hold time", good=True)
+        case "deviated":
+            return Result(question, "no", "the steady state did not hold", good=False)
+        case "not-checked":
+            why = "no steady state was observed" if isinstance(run.state, s.Ended) else "not yet"
+            return Result(question, "not checked", why, good=None)
+
+
+def _recovery(measured: Measured) -> Result:
+    question = "How long did recovery take?"
+    objective = "no objective" if measured.rto is None else f"objective {measured.rto}"
+    since = "the start of the run" if measured.detected is None else "detection"
+    if measured.recovery_time is None:
+        return Result(question, "no recovery was measured", objective, None if measured.rto is None else False)
+    verdict = {True: ": met", False: ": MISSED", None: ""}[measured.rto_met]
+    return Result(question, span(measured.recovery_time), f"from {since}; {objective}{verdict}", measured.rto_met)
