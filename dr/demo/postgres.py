@@ -55,6 +55,10 @@ class Server:
         self._who = who
         self._process: subprocess.Popen[bytes] | None = None
 
+    def another(self, name: str) -> "Server":
+        """A server beside this one that does not have its data directory yet."""
+        return Server(self._workspace, self._who, name, self.password)
+
     @property
     def dsn(self) -> str:
         """Connects as the superuser over TCP, with a password: other users of the machine have none."""
@@ -153,16 +157,20 @@ def pair() -> Iterator[Pair]:
 
 def pair_in(workspace: Workspace) -> Pair:
     """A running pair that ends with `workspace`; the standby has begun to stream."""
-    who = account.choose(workspace.directory)
-    password = secrets.token_hex(16)
-    primary = Server(workspace, who, "primary", password)
-    create(primary)
-    primary.start()
-    standby = Server(workspace, who, "standby", password)
+    primary = primary_in(workspace)
+    standby = primary.another("standby")
     copy(primary, standby)
     standby.start()
     wait.until(lambda: streams(primary), LIMIT, "the standby streams")
     return Pair(primary, standby)
+
+
+def primary_in(workspace: Workspace) -> Server:
+    """A running server without a standby; it ends with `workspace`."""
+    server = Server(workspace, account.choose(workspace.directory), "primary", secrets.token_hex(16))
+    create(server)
+    server.start()
+    return server
 
 
 def create(server: Server) -> None:

@@ -62,6 +62,7 @@ def test_two_demos_side_by_side_recover_even_where_dr_is_killed_in_the_middle(pl
         assert max(value for _, value in exhibits["series"][0]["points"]) > 80
         assert f"dr audit verify {report.name}" in text
         assert "verified" in text
+        assert "after the alarm" in text.splitlines()[-2]
     assert "SIGKILL" in told["killed"]
     assert "run resumed" in told["killed"]
     assert not list(place.iterdir())
