@@ -5,7 +5,7 @@ from pathlib import Path
 from dr.audit.journal import LocalBook
 from dr.core.plan import Plan
 from dr.demo import timeline
-from dr.demo.orchestrator import Orchestrator
+from dr.demo.orchestrator import STANDS, Orchestrator
 from dr.demo.screen import Screen
 from dr.demo.timeline import Observed
 from dr.demo.traffic import Traffic
@@ -54,7 +54,7 @@ def tell(
         told = "; ".join(f"{phase.name}: {phase.share:.1%} of the visitors affected" for phase in missed)
         raise Deviated(
             f"the demo did not go as it claims: {told}",
-            stands=f"everything that was started is gone; the report is in {folder}",
+            stands=f"{STANDS}; the report is in {folder}",
             hint="a machine that is busy otherwise is the usual reason; run it again",
         )
     took = at.recovered - seen.detected

@@ -84,6 +84,26 @@ def test_nothing_is_left_of_a_demo_that_is_interrupted_in_the_outage(place: Path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_part_that_does_not_start_is_told_with_its_reason(place: Path, tmp_path: Path) -> None:
+    deep = place / ("d" * 100)  # the path of a socket has 107 characters at most
+    deep.mkdir()
+    with demo(deep, tmp_path) as process:
+        text, _ = process.communicate()
+    assert process.returncode == 16
+    assert "is too long" in text
+    assert not list(deep.iterdir())
+    assert not processes_of(place)
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_started(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with demo(place, tmp_path / "file" / "reports") as process:
+        text, _ = process.communicate()
+    assert process.returncode == 2
+    assert "cannot be written" in text
+    assert not list(place.iterdir())
+
+
 def test_a_step_that_does_not_exist_is_told_before_anything_is_started(place: Path, tmp_path: Path) -> None:
     with demo(place, tmp_path, "--kill", "shift-read") as process:
         text, _ = process.communicate()
