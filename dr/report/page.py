@@ -89,7 +89,6 @@ def _opening(told: Told) -> Html:
         element("h1", headline(told.timeline)),
         element("div", *map(_card, results(told.timeline)), class_="cards"),
         _facts(facts.items()),
-        element("p", told.plan.description, class_="description") if told.plan.description else "",
     )
 
 
@@ -117,7 +116,8 @@ def _sections(told: Told, entries: Entries) -> Iterator[Html]:
         yield _section(comparison.title, _comparison(comparison))
     yield _section("Timeline", *_timeline(told, entries()))
     yield _section("Evidence", cap, *evidence(lanes, told.plan, entries()))
-    yield _section("The plan, as it was shown before the run", _plan(told))
+    description = element("p", told.plan.description, class_="description")
+    yield _section("The plan, as it was shown before the run", description, _plan(told))
     yield _section("What was verified", _facts(verified(told.proof)), *_again(told))
     doubts = (element("li", said) for said in unproven(told.plan, run, told.exhibits))
     yield _section("What this report does not prove", element("ul", *doubts))
