@@ -132,7 +132,7 @@ Examples:
 @config_option
 def answer(run_name: str, choice: str, comment: str, as_json: bool, journal: Path | None, config: Path) -> None:
     """Answer the question a run is paused on, and go on."""
-    if choice == "skip" and not comment:
+    if choice == "skip" and not comment.strip():
         raise UsageError("`skip` needs --comment: why is the step left out?", stands="nothing was touched")
     _carry_on(run_name, config, journal, as_json=as_json, given=Answer(cast("e.Choice", choice), comment))
 

@@ -131,8 +131,8 @@ class Keyboard:
         try:
             choice = click.prompt("Your answer", type=click.Choice(question.choices), show_choices=False, err=True)
             comment = ""
-            if choice == "skip":
-                comment = click.prompt("Why is it left out? (goes into the journal)", err=True)
+            while choice == "skip" and not comment:
+                comment = click.prompt("Why is it left out? (goes into the journal)", err=True).strip()
         except (click.Abort, KeyboardInterrupt):
             return None
         finally:
