@@ -91,7 +91,8 @@ class Config:
                 what += did_you_mean(other, (known for known in targets if role.protocol in targets[known].speaks))
                 findings.append((place(self._text, ("environments", name, "targets", target)), what))
         if findings:
-            raise wrong(str(self.path), sorted(findings, key=lambda found: (found[0].line, found[0].column)))
+            findings.sort(key=lambda found: (found[0].line, found[0].column))
+            raise wrong(str(self.path), findings)
         return Environment(name, targets)
 
 
