@@ -22,7 +22,7 @@ from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, decode_plan, digest, encode_plan
 from dr.core.secret import is_reference
 from dr.core.step import Evidence, OutOfTime, Step
-from dr.engine import Engine, Here, Operator, Stop, Watcher, World
+from dr.engine import Engine
 from dr.errors import (
     JournalBroken,
     JournalUnwritable,
@@ -38,6 +38,7 @@ from dr.targets.catalogue import TARGET_TYPES, open_target
 from dr.targets.protocols import Opening, Target, TargetUnreachable
 from dr.waits import draw_wait
 from dr.workers import Threads
+from dr.world import Here, Operator, Stop, Watcher, World
 
 PREFLIGHT = 5.0
 """Seconds in which a target must answer before the first step."""

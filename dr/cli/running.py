@@ -16,11 +16,13 @@ from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
-from dr.engine import Answer, Engine, Interrupted, Waiting, Watcher, World, iso
+from dr.core.timestamp import iso
+from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import choice_lines, plan_lines, standing
 from dr.runs import Folded, RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
+from dr.world import Answer, Watcher, World
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Entries as JSON lines, as they are written.")
 run_argument = click.argument("run_name", metavar="RUN")

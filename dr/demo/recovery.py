@@ -6,10 +6,10 @@ from textwrap import shorten
 
 from dr.core import events as e
 from dr.core.plan import STEADY_STATE, Plan
+from dr.core.timestamp import iso, parse_iso
 from dr.demo import timeline
 from dr.demo.orchestrator import ENVIRONMENT, STANDS, Orchestrator
 from dr.demo.screen import Screen
-from dr.engine import iso, parse_iso
 from dr.errors import Deviated, UsageError
 from dr.report.words import sentence
 from dr.steps import CATALOGUE

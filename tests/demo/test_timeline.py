@@ -4,10 +4,10 @@ import pytest
 
 from dr.core import events as e
 from dr.core.plan import Plan, PlannedStep
+from dr.core.timestamp import iso
 from dr.demo import timeline
 from dr.demo.timeline import Moments, Observed, Phase
 from dr.demo.traffic import Traffic, Visit
-from dr.engine import iso
 
 KINDS = {"off": "feature.disable", "look": "health.verify", "end": "queries.terminate", "move": "reads.shift"}
 PLAN = Plan(
