@@ -55,7 +55,7 @@ def test_two_demos_side_by_side_recover_even_where_dr_is_killed_in_the_middle(pl
         demo(place, reports["killed"], "--kill", "end-runaway-queries") as killed,
     ):
         told = {"undisturbed": undisturbed.communicate()[0], "killed": killed.communicate()[0]}
-    assert (undisturbed.returncode, killed.returncode) == (0, 0), told
+    assert (undisturbed.returncode, killed.returncode) == (0, 0), "\n".join(told.values())
     for name, text in told.items():
         [report] = reports[name].iterdir()
         exhibits = json.loads((report / "exhibits.json").read_text())
