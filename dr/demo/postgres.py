@@ -23,9 +23,10 @@ from dr.demo.workspace import CommandFailed, Workspace
 LIMIT = 60.0  # seconds for a start or a stop; both take 0.05 s, on a machine under load far longer
 PORT_TRIES = 5
 
-# `fsync` guards against a crash of the machine, after which nobody wants this data; without it a slow disk is no part of
-# what is seen. A killed server loses nothing by it. `dynamic_shared_memory_type` keeps shared memory inside the data
-# directory, so that a killed server leaves nothing in /dev/shm. `wal_log_hints` and `wal_keep_size` are for pg_rewind.
+# `fsync` guards against a crash of the machine, after which nobody wants this data; without it a slow disk changes
+# nothing that is seen here, and a killed server loses nothing either. `dynamic_shared_memory_type` keeps shared memory
+# inside the data directory, so that a killed server leaves nothing in /dev/shm. `wal_log_hints` and `wal_keep_size` are
+# what pg_rewind needs.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "fsync": "off",
