@@ -315,10 +315,13 @@ class LocalBook:
         return LocalJournal(place, file, chain.EMPTY, 0)
 
     def runs(self) -> tuple[StoredRun, ...]:
-        """All runs, oldest first (the names sort by time)."""
+        """All runs, oldest first: the names sort by time. One whose journal was removed still has its checkpoints."""
         if not self._runs.is_dir():
             return ()
-        return tuple(StoredRun(place) for place in sorted(self._runs.iterdir()) if (place / JOURNAL).exists())
+        places = sorted(self._runs.iterdir())
+        return tuple(
+            StoredRun(place) for place in places if any((place / name).exists() for name in (JOURNAL, CHECKPOINTS))
+        )
 
     def find(self, name: str) -> StoredRun:
         """The run of that name, or of the only name that begins with it; `latest` is the newest.

@@ -9,6 +9,7 @@ from typing import cast, get_args
 
 import click
 
+from dr.audit.replay import Folded
 from dr.cli.options import actor, book, config_option, journal_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, ungraceful_option
 from dr.cli.streams import paint, tell
@@ -20,7 +21,7 @@ from dr.core.timestamp import iso
 from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import choice_lines, plan_lines, standing
-from dr.runs import Folded, RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
+from dr.runs import RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
 
