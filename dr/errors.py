@@ -16,7 +16,7 @@ class DrError(Exception):
 
     code: ClassVar[str] = "internal"
     exit_status: ClassVar[int] = 1
-    meaning: ClassVar[str] = "a defect of dr, or the system refused it something; the journal is safe, `dr resume` is worth a try"
+    meaning: ClassVar[str] = "a defect of dr, or the system refused something; the journal is safe, try `dr resume`"
 
     def __init__(self, what: str, *, stands: str = "", hint: str = "") -> None:
         super().__init__(what)

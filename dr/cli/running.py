@@ -87,7 +87,7 @@ def run(
             raise UsageError(
                 "nobody can be asked here", stands="nothing was touched", hint="add --yes to run without asking"
             )
-        click.confirm(f"Carry this out on {environment}?", abort=True)
+        click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
     secrets = Secrets()
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()
