@@ -298,7 +298,7 @@ class LocalBook:
         place = self._runs / run
         with contextlib.ExitStack() as undo:
             try:
-                self._runs.mkdir(parents=True, exist_ok=True)
+                _make_folder(self._runs)
                 place.mkdir()
                 undo.callback(shutil.rmtree, place, ignore_errors=True)
                 _create(place / PLAN, plan)
@@ -378,6 +378,14 @@ def _set_aside(stored: StoredRun, file: int, torn: Torn, offset: int) -> None:
 
 def _torn(head: chain.Head, tail: list[bytes]) -> Torn | None:
     return Torn(head.size, len(tail[0]), sha256(tail[0]).hexdigest()) if tail else None
+
+
+def _make_folder(path: Path) -> None:
+    """Create the folder and those above it that are missing, each name on stable storage."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync_directory(path.parent)
 
 
 def _create(path: Path, content: bytes) -> None:

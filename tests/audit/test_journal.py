@@ -7,8 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -95,6 +94,66 @@ def test_closing_a_journal_twice_closes_nobody_elses_file(place: Path) -> None:
     with (place / "innocent").open("w") as file:  # gets the number that is free now
         journal.close()
         file.write("x")
+
+
+class Syncs:
+    """Which files were synced, and how much of each stood in them then."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: dict[str, int] = {}
+        for name in ("fsync", "fdatasync"):
+            monkeypatch.setattr(os, name, self._noting(getattr(os, name)))
+
+    def _noting(self, sync: Callable[[int], None]) -> Callable[[int], None]:
+        def note(file: int) -> None:
+            sync(file)
+            self.seen[Path(f"/proc/self/fd/{file}").readlink().name] = os.fstat(file).st_size
+
+        return note
+
+
+def test_everything_that_makes_a_run_is_on_stable_storage_before_the_first_entry(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Safety rule 1: files, and the folders that hold their names, also those that were made for it."""
+    syncs = Syncs(monkeypatch)
+    create(place / "deep" / "down").close()
+    assert set(syncs.seen) == {PLAN, JOURNAL, RUN, "runs", "down", "deep", place.name}
+    assert syncs.seen[PLAN] == len(encode_plan(NINE))
+
+
+def test_an_entry_is_on_stable_storage_when_append_returns(
+    place: Path, journal: LocalJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Safety rule 1."""
+    syncs = Syncs(monkeypatch)
+    path = file_of(LocalBook(place).find(RUN))
+    for draft in drafts()[:5]:
+        journal.append([draft])
+        assert syncs.seen.pop(JOURNAL) == path.stat().st_size
+
+
+def test_a_checkpoint_is_on_stable_storage_when_it_returns(
+    journal: LocalJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.append(drafts()[:2])
+    syncs = Syncs(monkeypatch)
+    journal.checkpoint("now", "ada")
+    assert set(syncs.seen) == {CHECKPOINTS, RUN}
+    assert syncs.seen[CHECKPOINTS] > 0
+
+
+def test_an_unfinished_line_is_kept_on_stable_storage_before_it_is_cut_off(
+    stored: StoredRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (stored.directory / CHECKPOINTS).unlink()
+    with file_of(stored).open("ab") as file:
+        file.write(b"unfinished")
+    syncs = Syncs(monkeypatch)
+    stored.resume(ME)[0].close()
+    kept, *after = syncs.seen
+    assert kept.endswith(".part")
+    assert after == [RUN, JOURNAL]
 
 
 # Attacks on what is written
@@ -262,25 +321,18 @@ def test_everything_that_was_said_to_be_durable_is_there_after_a_kill(place: Pat
     assert said == [entry.seq for entry in LocalBook(place).find(RUN).entries()]
 
 
-def test_who_asks_whether_a_run_is_held_does_not_keep_a_writer_out(place: Path) -> None:
+def test_who_asks_whether_a_run_is_held_does_not_keep_a_writer_out(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who asks has the lock for a moment, and gives it back while the writer waits to try again."""
     create(place).close()
     run = LocalBook(place).find(RUN)
-    done = threading.Event()
+    asking = file_of(run).open()
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    monkeypatch.setattr("dr.audit.journal.time.sleep", lambda _: asking.close())
 
-    def ask() -> None:
-        while not done.is_set():
-            run.is_held()
-
-    readers = [threading.Thread(target=ask) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-    try:
-        for _ in range(100):
-            run.resume(ME)[0].close()
-    finally:
-        done.set()
-        for reader in readers:
-            reader.join()
+    run.resume(ME)[0].close()
+    assert asking.closed
 
 
 @pytest.mark.parametrize("content", [None, "", "\udcff"])
@@ -293,6 +345,15 @@ def test_a_holder_that_left_no_name_is_an_unknown_process(stored: StoredRun, con
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(JournalHeld, match="is held by an unknown process"):
             stored.resume(ME)
+
+
+def test_a_holder_that_cannot_be_written_down_holds_all_the_same(stored: StoredRun) -> None:
+    """It is only for messages."""
+    (stored.directory / "holder").unlink()
+    (stored.directory / "holder").mkdir()
+    journal, _ = stored.resume(ME)
+    assert stored.is_held()
+    journal.close()
 
 
 def test_a_run_without_a_journal_is_held_by_nobody(place: Path) -> None:
