@@ -132,6 +132,16 @@ def test_nothing_new_begins_beside_a_failure() -> None:
     assert simulation.site.calls == [("look", "a"), ("look", "b")]
 
 
+def test_a_rollback_waits_for_what_is_still_being_looked_at() -> None:
+    both = plan((step("a", retry=ONCE, on_failure="rollback"), step("b")))
+    simulation = Simulation(both, {"a": Script(look=["raises"]), "b": Script(already=True, took=5)})
+    simulation.side_by_side = True
+
+    assert simulation.run() == s.Ended("rolled-back", "deviated")
+    kinds = simulation.kinds()
+    assert kinds.index("step-done b") < kinds.index("rollback-started")
+
+
 def test_a_doubt_is_ruled_on_before_a_failure_beside_it_rolls_the_run_back() -> None:
     both = plan((step("a", on_failure="rollback", retry=ONCE), step("b")))
     simulation = Simulation(both, {"a": Script(apply=["refuses"]), "b": Script(look=["sees", "blind"])})
@@ -248,6 +258,19 @@ def test_the_answer_of_a_change_that_was_given_up_is_not_heard_any_more() -> Non
 
     assert simulation.run() == WELL
     assert simulation.clock.now > LATE * 10
+
+
+def test_the_answer_of_a_change_that_was_given_up_is_not_taken_for_that_of_a_look() -> None:
+    """Safety rule 3. It comes while the same step is looked at."""
+    patient = Retry(attempts=30, strategy="fixed", wait=Duration(0), max=Duration(0), jitter=Duration(0))
+    hanging = step("a", timeout=Duration(20), retry=patient)
+    script = Script(apply=["hangs"], look=["sees", *["blind"] * 15, "sees"], took=15)  # type: ignore[list-item]
+    simulation = Simulation(plan(hanging), {"a": script})
+    simulation.side_by_side = True
+
+    assert simulation.run() == WELL
+    assert simulation.clock.now > LATE * 10
+    assert {event.why for event in simulation.events(e.StepUnseen)} == {"the view is blocked"}
 
 
 def test_a_change_that_was_given_up_and_never_shows_is_ruled_on_and_then_done_again() -> None:
@@ -738,6 +761,35 @@ def test_a_step_that_waits_breaks_off_when_the_operator_wants_to_stop(monkeypatc
     simulation.stop.at = 1000
     assert simulation.run() == WELL
     assert len(simulation.events(e.ApplyStarted)) == 1
+
+
+class LongLook(Step, frozen=True):
+    """Takes ten seconds to see that all is well."""
+
+    kind: ClassVar[str] = "long-look"
+
+    def observe(self, here: Here) -> Observation:
+        if here.step == "odd" and here.attempt == 0:
+            return NotInPlace()
+        here.sleep(10)
+        return InPlace()
+
+    def apply(self, here: Here) -> Evidence:
+        return {}
+
+
+@pytest.mark.parametrize("stop_at", [5, 15])
+def test_a_wish_to_stop_during_a_long_look_is_no_finding(monkeypatch: pytest.MonkeyPatch, stop_at: float) -> None:
+    """Safety rule 3. The step is not unseen, nor the service not well: nobody has finished looking."""
+    monkeypatch.setattr(Healthy, "observe", LongLook.observe)
+    simulation = Simulation(plan(use(monkeypatch, LongLook)))
+    simulation.stop.at = stop_at
+    assert isinstance(simulation.run(), Interrupted)
+    assert not simulation.events(e.StepUnseen)
+    assert not simulation.events(e.HealthObserved)
+
+    simulation.stop.at = 1000
+    assert simulation.run() == WELL
 
 
 def test_a_step_never_waits_longer_than_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
