@@ -105,8 +105,9 @@ class LocalJournal:
     def checkpoint(self, at: str, actor: str) -> None:
         mark = chain.Checkpoint(run=self.run, size=self._head.size, head=self._head.hash, at=at, actor=actor)
         try:
-            file = os.open(self._directory / CHECKPOINTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+            file = os.open(self._directory / CHECKPOINTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
             try:
+                _cut_unfinished(file)
                 _write_all(file, msgspec.json.encode(mark) + b"\n")
                 os.fsync(file)
             finally:
@@ -378,6 +379,14 @@ def _set_aside(stored: StoredRun, file: int, torn: Torn, offset: int) -> None:
 
 def _torn(head: chain.Head, tail: list[bytes]) -> Torn | None:
     return Torn(head.size, len(tail[0]), sha256(tail[0]).hexdigest()) if tail else None
+
+
+def _cut_unfinished(file: int) -> None:
+    """Cut off a last line that has no end: the next one would be written onto it, and neither could be read."""
+    content = os.pread(file, os.fstat(file).st_size, 0)
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.ftruncate(file, whole)
 
 
 def _make_folder(path: Path) -> None:

@@ -231,6 +231,23 @@ def test_an_unfinished_checkpoint_is_left_out(stored: StoredRun) -> None:
     assert stored.verify()[0].size == 30
 
 
+@pytest.mark.parametrize("length", [1, 40, 150])
+def test_a_checkpoint_behind_an_unfinished_one_can_be_read(stored: StoredRun, length: int) -> None:
+    """Else a disk that was full for a moment, or a kill, would end the run for good: it would not verify any more."""
+    path = stored.directory / CHECKPOINTS
+    mark = path.read_bytes()
+    path.write_bytes(mark + mark[:length])
+    journal, _ = stored.resume(ME)
+    journal.checkpoint("later", "ada")
+    journal.close()
+
+    assert [(item.size, item.at) for item in stored.checkpoints()] == [
+        (30, "2023-05-15T14:00:00.000000Z"),
+        (30, "later"),
+    ]
+    stored.verify()
+
+
 @pytest.mark.parametrize("line", [b"nonsense", b"\xff", b'{"prev":"","seq":30}', b'{"prev":1}'])
 def test_a_line_that_is_no_entry_is_named(stored: StoredRun, line: bytes) -> None:
     with file_of(stored).open("ab") as file:
