@@ -11,15 +11,10 @@ from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import digest, encode_plan
 from dr.errors import JournalBroken, NoSuchRun, PlanChanged
-from tests.audit.written import ME, NINE, RUN, create, drafts, write
+from tests.audit.written import ME, NINE, RUN, create, drafts
 from tests.simulated.plans import plan, step
 
 OTHER = encode_plan(plan(step("other")))
-
-
-@pytest.fixture
-def stored(place: Path) -> StoredRun:
-    return write(place)
 
 
 def test_a_run_is_read_back_to_where_it_stands(stored: StoredRun) -> None:
