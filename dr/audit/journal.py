@@ -391,7 +391,7 @@ def _cut_unfinished(file: int) -> None:
 
 def _make_folder(path: Path) -> None:
     """Create the folder and those above it that are missing, each name on stable storage."""
-    if not path.is_dir():
+    if not path.exists():
         _make_folder(path.parent)
         path.mkdir(exist_ok=True)
         _sync_directory(path.parent)

@@ -138,7 +138,7 @@ def test_an_unfinished_line_is_kept_on_stable_storage_before_it_is_cut_off(
 
 def test_a_place_that_cannot_be_written_is_an_error_that_says_so(place: Path) -> None:
     (place / "runs").write_text("a file where a folder should be")
-    with pytest.raises(JournalUnwritable, match="File exists") as refused:
+    with pytest.raises(JournalUnwritable, match="Not a directory") as refused:
         create(place)
     assert refused.value.stands == "nothing was touched"
     assert [path.name for path in place.iterdir()] == ["runs"]
