@@ -1,7 +1,7 @@
 """A website of one page that a test can break and mend."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,6 +17,8 @@ class Site:
         self.asked = 0
         self.together = 0
         """The most requests that were under way at the same time."""
+        self.before_answer: Callable[[int], object] = lambda _: None
+        """Is called with the number of the request; what it waits for, the visitor waits for."""
         self.gate = threading.Event()
         """While it is not set, nobody gets an answer."""
         self.gate.set()
@@ -34,9 +36,11 @@ def website() -> Iterator[Site]:
             nonlocal waiting
             with lock:
                 site.asked += 1
+                number = site.asked
                 waiting += 1
                 site.together = max(site.together, waiting)
                 status = site.answers.pop(0) if site.answers else site.status
+            site.before_answer(number)
             site.gate.wait()
             with lock:
                 waiting -= 1

@@ -105,8 +105,9 @@ class LocalJournal:
     def checkpoint(self, at: str, actor: str) -> None:
         mark = chain.Checkpoint(run=self.run, size=self._head.size, head=self._head.hash, at=at, actor=actor)
         try:
-            file = os.open(self._directory / CHECKPOINTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+            file = os.open(self._directory / CHECKPOINTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
             try:
+                _cut_unfinished(file)
                 _write_all(file, msgspec.json.encode(mark) + b"\n")
                 os.fsync(file)
             finally:
@@ -298,7 +299,7 @@ class LocalBook:
         place = self._runs / run
         with contextlib.ExitStack() as undo:
             try:
-                self._runs.mkdir(parents=True, exist_ok=True)
+                _make_folder(self._runs)
                 place.mkdir()
                 undo.callback(shutil.rmtree, place, ignore_errors=True)
                 _create(place / PLAN, plan)
@@ -315,10 +316,13 @@ class LocalBook:
         return LocalJournal(place, file, chain.EMPTY, 0)
 
     def runs(self) -> tuple[StoredRun, ...]:
-        """All runs, oldest first (the names sort by time)."""
+        """All runs, oldest first: the names sort by time. One whose journal was removed still has its checkpoints."""
         if not self._runs.is_dir():
             return ()
-        return tuple(StoredRun(place) for place in sorted(self._runs.iterdir()) if (place / JOURNAL).exists())
+        places = sorted(self._runs.iterdir())
+        return tuple(
+            StoredRun(place) for place in places if any((place / name).exists() for name in (JOURNAL, CHECKPOINTS))
+        )
 
     def find(self, name: str) -> StoredRun:
         """The run of that name, or of the only name that begins with it; `latest` is the newest.
@@ -375,6 +379,22 @@ def _set_aside(stored: StoredRun, file: int, torn: Torn, offset: int) -> None:
 
 def _torn(head: chain.Head, tail: list[bytes]) -> Torn | None:
     return Torn(head.size, len(tail[0]), sha256(tail[0]).hexdigest()) if tail else None
+
+
+def _cut_unfinished(file: int) -> None:
+    """Cut off a last line that has no end: the next one would be written onto it, and neither could be read."""
+    content = os.pread(file, os.fstat(file).st_size, 0)
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.ftruncate(file, whole)
+
+
+def _make_folder(path: Path) -> None:
+    """Create the folder and those above it that are missing, each name on stable storage."""
+    if not path.exists():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync_directory(path.parent)
 
 
 def _create(path: Path, content: bytes) -> None:

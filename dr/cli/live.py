@@ -15,7 +15,7 @@ from rich.text import Text
 from dr.cli.terminal import begun
 from dr.core import events as e
 from dr.core.plan import STEADY_STATE, Plan
-from dr.engine import parse_iso
+from dr.core.timestamp import parse_iso
 from dr.report.words import clock, printable, sentence
 
 # Each standing has a word and a sign; the colour only repeats what they say.
@@ -46,7 +46,7 @@ AT_A_QUESTION = 5
 
 
 class Live:
-    """A `dr.engine.Watcher` and a `dr.cli.terminal.Screen` for a person on a terminal."""
+    """A `dr.world.Watcher` and a `dr.cli.terminal.Screen` for a person on a terminal."""
 
     def __init__(self, plan: Plan, since: str, past: Iterable[e.Entry]) -> None:
         """`since` is when the recovery time began, if not with the run; `past` is what has happened already."""

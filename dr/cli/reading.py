@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from dr.audit.journal import StoredRun
+from dr.audit.replay import Folded, begun, fold
 from dr.cli.options import book, config_option, journal_option
 from dr.core import events as e
 from dr.core import state as s
@@ -13,7 +14,6 @@ from dr.core.events import Entry
 from dr.errors import DrError, JournalBroken, NoSuchRun, UsageError
 from dr.report.timeline import Measured, timeline
 from dr.report.words import clock, plan_lines, printable, sentence, standing
-from dr.runs import Folded, begun, fold
 
 REPLAY_UP_TO = 20_000
 """Entries up to which `audit verify` also replays the run without being asked: about 0.1 s."""
@@ -95,7 +95,10 @@ def verify(run_name: str | None, every: bool, replay: bool | None, journal: Path
         raise UsageError("name a run or give --all", hint="dr runs")
     found = book(config, journal)
     broken = 0
-    for stored in found.runs() if every else (found.find(run_name or ""),):
+    chosen = found.runs() if every else (found.find(run_name or ""),)
+    if not chosen:
+        click.echo(f"there are no runs yet in {found.directory}")
+    for stored in chosen:
         try:
             click.echo(_verified(stored, replay))
         except NoSuchRun:

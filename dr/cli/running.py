@@ -9,6 +9,7 @@ from typing import cast, get_args
 
 import click
 
+from dr.audit.replay import Folded
 from dr.cli.options import actor, book, config_option, journal_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, ungraceful_option
 from dr.cli.streams import paint, tell
@@ -16,11 +17,13 @@ from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
-from dr.engine import Answer, Engine, Interrupted, Waiting, Watcher, World, iso
+from dr.core.timestamp import iso
+from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import choice_lines, plan_lines, standing
-from dr.runs import Folded, RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
+from dr.runs import RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
+from dr.world import Answer, Watcher, World
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Entries as JSON lines, as they are written.")
 run_argument = click.argument("run_name", metavar="RUN")
@@ -84,7 +87,7 @@ def run(
             raise UsageError(
                 "nobody can be asked here", stands="nothing was touched", hint="add --yes to run without asking"
             )
-        click.confirm(f"Carry this out on {environment}?", abort=True)
+        click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
     secrets = Secrets()
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()
@@ -132,7 +135,7 @@ Examples:
 @config_option
 def answer(run_name: str, choice: str, comment: str, as_json: bool, journal: Path | None, config: Path) -> None:
     """Answer the question a run is paused on, and go on."""
-    if choice == "skip" and not comment:
+    if choice == "skip" and not comment.strip():
         raise UsageError("`skip` needs --comment: why is the step left out?", stands="nothing was touched")
     _carry_on(run_name, config, journal, as_json=as_json, given=Answer(cast("e.Choice", choice), comment))
 

@@ -14,8 +14,8 @@ import click
 
 from dr.cli.streams import STDERR, STDOUT, paint, silence, tell
 from dr.core import events as e
-from dr.engine import Answer
 from dr.report.words import choice_lines, clock, printable, sentence
+from dr.world import Answer
 
 STOPPING = "stopping at the next safe point; once more leaves at once (both can be resumed)"
 LEFT = "left at once; `dr runs` lists the run, `dr resume` goes on from what is in the journal"
@@ -113,7 +113,7 @@ class Keyboard:
                 signal.signal(number, handler)
 
     def ask(self, question: e.Question) -> Answer | None:
-        """`dr.engine.Operator`: the given answer, else the person on the terminal, else nobody."""
+        """`dr.world.Operator`: the given answer, else the person on the terminal, else nobody."""
         if self._given is not None:
             answer, self._given = self._given, None
             if answer.choice in question.choices:
@@ -131,8 +131,8 @@ class Keyboard:
         try:
             choice = click.prompt("Your answer", type=click.Choice(question.choices), show_choices=False, err=True)
             comment = ""
-            if choice == "skip":
-                comment = click.prompt("Why is it left out? (goes into the journal)", err=True)
+            while choice == "skip" and not comment:
+                comment = click.prompt("Why is it left out? (goes into the journal)", err=True).strip()
         except (click.Abort, KeyboardInterrupt):
             return None
         finally:

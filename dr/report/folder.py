@@ -16,13 +16,14 @@ from pathlib import Path
 import msgspec
 
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun
+from dr.audit.replay import begun
 from dr.core import events as e
-from dr.core.plan import Plan, decode_plan, digest
-from dr.errors import NoSuchRun, PlanChanged, UsageError
+from dr.core.plan import Plan
+from dr.core.timestamp import parse_iso
+from dr.errors import UsageError
 from dr.report.axis import passed
 from dr.report.exhibit import NOTHING, Exhibits
 from dr.report.page import Copy, Told, page
-from dr.report.phases import seconds
 from dr.report.proof import Proof
 from dr.report.timeline import Timeline, timeline
 from dr.report.verdict import headline, results
@@ -67,7 +68,8 @@ def _copy(stored: StoredRun, place: Path) -> StoredRun:
 
 def _fill(folder: Path, kept: StoredRun, exhibits: Exhibits) -> None:
     head, torn = kept.verify()
-    plan, started = _begun(kept)
+    plan, first = begun(kept)
+    assert isinstance(first.event, e.RunStarted)
     line = timeline(plan, kept.entries())
     with (folder / TEXT).open("w", encoding="utf-8") as text:
         text.writelines(f"{printable(said)}\n" for said in _lines(kept, plan, line))
@@ -76,27 +78,13 @@ def _fill(folder: Path, kept: StoredRun, exhibits: Exhibits) -> None:
     told = Told(
         run=kept.run,
         plan=plan,
-        started=started,
+        started=first.event,
         timeline=line,
-        proof=Proof(head=head, torn=torn, checkpoints=kept.checkpoints(), plan=started.plan),
+        proof=Proof(head=head, torn=torn, checkpoints=kept.checkpoints(), plan=first.event.plan),
         exhibits=exhibits,
         copies=tuple(_copies(folder)),
     )
     (folder / PAGE).write_text(page(told, kept.entries), encoding="utf-8")
-
-
-def _begun(kept: StoredRun) -> tuple[Plan, e.RunStarted]:
-    """The plan the run is pinned to (safety rule 11), and how it was started."""
-    raw, first = kept.plan(), next(kept.entries(), None)
-    if first is None or not isinstance(first.event, e.RunStarted):
-        raise NoSuchRun(f"the run {kept.run} was never started", stands="no report was made", hint="dr runs")
-    if digest(raw) != first.event.plan:
-        raise PlanChanged(
-            f"the stored plan of {kept.run} is not the one it was started with",
-            stands="no report was made",
-            hint=f"dr audit verify {kept.run}",
-        )
-    return decode_plan(raw), first.event
 
 
 def _lines(kept: StoredRun, plan: Plan, line: Timeline) -> Iterator[str]:
@@ -106,7 +94,7 @@ def _lines(kept: StoredRun, plan: Plan, line: Timeline) -> Iterator[str]:
     yield from (f"{result.question} {result.answer} ({result.detail})" for result in results(line))
     yield ""
     for entry in kept.entries():
-        elapsed = passed(seconds(entry.at) - line.measured.since)
+        elapsed = passed(parse_iso(entry.at) - line.measured.since)
         yield f"{entry.seq:6}  {entry.at}  {'+' + elapsed:>11}  {entry.actor:10}  {sentence(entry.event)}"
 
 

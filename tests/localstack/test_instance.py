@@ -6,7 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -89,39 +92,46 @@ def test_frozen_it_answers_nothing_and_thawed_it_has_kept_everything(localstack:
 
 @pytest.mark.usefixtures("localstack")
 def test_killed_with_its_owner_it_leaves_nothing() -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with owner:
-        assert owner.stdout is not None
-        pid, directory = owner.stdout.readline().split()
+    with program("-c", OWNER) as owner:
+        pid, directory = line(owner).split()
         process = psutil.Process(int(pid))
         process_tree.freeze(process)  # even stopped it must go
-        owner.kill()
     wait.until(lambda: process_tree.ended(process), LIMIT, "LocalStack ends")
     wait.until(lambda: not Path(directory).exists(), LIMIT, "its files are gone")
 
 
 @pytest.mark.usefixtures("localstack")
 def test_a_person_gets_it_filled_and_ends_it_with_ctrl_c() -> None:
-    person = subprocess.Popen(
-        [sys.executable, "-m", "localstack", "0"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with person:
-        assert person.stdout is not None
+    with program("-m", "localstack", "0") as person:
         told = ""
         while "Its log:" not in told:
-            line = person.stdout.readline()
-            assert line, f"{told}{person.communicate()[1]}"
-            told += line
-        environment = dict(re.findall(r"^export (\w+)=(\S+)$", told, re.MULTILINE))
+            told += line(person)
         log = Path(told.rpartition("Its log: ")[2].strip())
         assert log.exists()
-        assert_filled(environment)
+        assert_filled(dict(re.findall(r"^export (\w+)=(\S+)$", told, re.MULTILINE)))
         person.send_signal(signal.SIGINT)
         assert person.communicate(timeout=LIMIT) == ("", "")
     assert person.returncode == 0
     assert not log.parent.exists()
+
+
+@contextmanager
+def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python program that is killed when the block is left, however it is left."""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """The next line a program prints; it is a failure if it ends instead."""
+    assert process.stdout is not None
+    text = process.stdout.readline()
+    assert text, process.communicate()[1]
+    return text
 
 
 def assert_filled(environment: dict[str, str]) -> None:
