@@ -1,8 +1,14 @@
 """An object store as the journal needs it: objects are created once, never changed, and read as they first were.
 
-Two guarantees carry everything else. `create` lets one writer win and tells every other; that is the fence (safety rule 7).
-`read` gives the first version, because a lock on objects does not keep anybody from putting a new version or a delete marker
-on top.
+Two guarantees carry everything else. `create` lets one writer win and tells every other; that is the fence (safety
+rule 7). `read` gives the first version, because a lock on objects does not keep anybody from putting a new version or
+a delete marker on top.
+
+The fence has one hole, in S3 itself: behind a delete marker a second creation succeeds. Whoever may delete can open
+it, and it leaves a trace: the object has `later` versions, and `Stored` says so. So one listing tells whether all
+that was created is what is read: an object without later versions is the one that its creator stored. It is asked for
+where a run begins or goes on, at its checkpoints, and by verify. (After each create it would double the requests; the
+deletes that open the hole are better forbidden by the bucket's policy.)
 """
 
 from collections.abc import Iterator
@@ -20,11 +26,14 @@ class FateUnknown(Exception):
 
 
 class StoreUnreachable(Exception):
-    """The store could not be asked: nothing was stored."""
+    """The store could not be asked, or gave no answer to a question: nothing was stored."""
 
 
 class StoreRefused(Exception):
-    """The store says no: the bucket is missing, the credentials have expired, a permission is not there. Nothing was stored."""
+    """The store says no, and nothing was stored: no such bucket, expired credentials, a permission that is not there.
+
+    Trying again does not help; the message says what does.
+    """
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +41,18 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     version: str
-    """Id of the first version; empty where the store keeps no versions."""
+    """Id of the first version; empty when only delete markers are left."""
+    size: int = 0
+    """Bytes of the first version."""
+    md5: str = ""
+    """MD5 of the first version in hex, as the store computed it; empty where it computes none (SSE-KMS).
+
+    It spares reading an object that equals what is here already. It proves nothing: that is what the chain is for.
+    """
     later: int = 0
     """Versions that were put on top of the first one."""
     deleted: int = 0
-    """Delete markers that were put on top of it."""
+    """Delete markers that were put on it."""
 
 
 class Store(Protocol):
@@ -46,7 +62,10 @@ class Store(Protocol):
     """For messages: `s3://bucket/prefix`."""
 
     def create(self, key: str, data: bytes, *, within: float) -> None:
-        """Store a new object; when this returns it is durable. Harmless when repeated with the same bytes.
+        """Store a new object; when this returns it is durable.
+
+        Harmless when repeated with the same bytes: they are taken for the caller's own. So they must hold something
+        that no other writer's have.
 
         Args:
             key: its name.
@@ -75,5 +94,13 @@ class Store(Protocol):
         ...
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """The names directly below a prefix that have objects below them."""
+        """The names directly below a prefix (which ends in `/`) that have objects below them.
+
+        Raises:
+            StoreUnreachable, StoreRefused
+        """
+        ...
+
+    def caller(self, *, within: float) -> str:
+        """Who the store takes us for (an ARN); empty when it does not say in that many seconds."""
         ...
