@@ -1,144 +1,117 @@
-"""A `Store` on S3 (boto3), or on anything that speaks its protocol.
+"""A `Store` on S3, or on anything that speaks its protocol.
 
-Every object is put with `If-None-Match: *` and its SHA-256. boto3's own retries are off: a try whose answer was lost must be
-told apart from one that was never sent. A create is harmless when repeated, so this module tries again itself until its time
-is over.
+Every object is put with `If-None-Match: *` and its SHA-256. A create is harmless when repeated, so a try that came to
+nothing is followed by another one until the time is over.
+
+What takes long at the start of a process, loading botocore and making a client, is done in the background from the
+moment a store is made; the first call waits for the rest of it.
 """
 
-import os
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
 import msgspec
 import tenacity
-from botocore import exceptions as aws
-from botocore.config import Config
 
+from dr.audit.place import Place
 from dr.audit.store import FateUnknown, Stored, StoreRefused, StoreUnreachable, Taken
+
+if TYPE_CHECKING:
+    from dr.audit.s3_client import Client
 
 T = TypeVar("T")
 
-CONNECT_WITHIN = 5.0
-ANSWER_WITHIN = 20.0
+ANSWER_WITHIN = 5.0
+"""Seconds after which a try without an answer is given up; S3 answers within a tenth of one."""
 READ_WITHIN = 30.0
 """Seconds in which a read or a page of a listing must have come, tries included."""
-AT_ONCE = 32
-"""Connections that are kept open, so that many objects can be read side by side."""
-
-_BUSY = frozenset({
-    "500", "502", "503", "504", "ConditionalRequestConflict", "InternalError", "OperationAborted", "RequestTimeout",
-    "ServiceUnavailable", "SlowDown", "Throttling",
-})  # fmt: skip
-_UNSENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError)
-_NEVER = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.ProfileNotFound, aws.ParamValidationError)
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the store is, and how its objects are kept."""
-
-    bucket: str
-    prefix: str = ""
-    region: str | None = None
-    endpoint: str | None = None
-    profile: str | None = None
-    role: str | None = None
-    """ARN of a role that is assumed."""
-    storage_class: str | None = None
-    kms_key: str | None = None
-    """Objects are encrypted with this KMS key (SSE-KMS)."""
-    lock: str | None = None
-    """GOVERNANCE or COMPLIANCE; None leaves it to the bucket's default."""
-    retention: float = 0.0
-    """Seconds for which an object is locked."""
-
-
-class _Again(Exception):
-    """This try came to nothing, as far as can be told; another one may be made."""
-
-    def __init__(self, why: str, *, perhaps_done: bool) -> None:
-        super().__init__(why)
-        self.perhaps_done = perhaps_done
+NO_VERSION = ("", "null")
+"""Ids by which a bucket says that it keeps no versions."""
 
 
 class S3Store:
-    """The store at a place. Threads may share it, as boto3's clients may be shared."""
+    """The store at a place. Threads may share it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, answer_within: float = ANSWER_WITHIN) -> None:
+        self.name = place.name
         self._place = place
-        self._prefix = f"{place.prefix.strip('/')}/" if place.prefix.strip("/") else ""
-        self.name = f"s3://{place.bucket}/{self._prefix}".rstrip("/")
-        self._client = _client(place)
+        self._prefix = f"{place.prefix}/" if place.prefix else ""
+        self._answer_within = answer_within
+        self._opened = _in_background(lambda: _open(place, answer_within))
 
     def create(self, key: str, data: bytes, *, within: float) -> None:
         given = {
-            "Bucket": self._place.bucket,
             "Key": self._prefix + key,
             "Body": data,
             "IfNoneMatch": "*",
             "ChecksumSHA256": b64encode(sha256(data).digest()).decode(),
             **self._kept(),
         }
-        perhaps_done = False
+        until = time.monotonic() + within
+        lost = False
 
-        def put() -> None:
-            nonlocal perhaps_done
+        def put() -> str:
+            nonlocal lost
             try:
-                self._call(lambda: self._client.put_object(**given))
-            except _Again as again:
-                perhaps_done = perhaps_done or again.perhaps_done
+                return str(self._call("put_object", **given).get("VersionId", ""))
+            except FateUnknown:
+                lost = True
                 raise
 
         try:
-            _tries(within)(put)
-        except _Again as again:
-            raise (FateUnknown if perhaps_done else StoreUnreachable)(str(again)) from None
-        except Taken:
-            if self._first(key) != data:
-                raise
+            version = self._tried(put, within)
+        except Taken as taken:
+            version = self._own(key, data, taken, until)
+        except (StoreRefused, StoreUnreachable) as error:
+            if lost:  # this try was refused, but one before it may have been heard
+                raise FateUnknown(str(error)) from None
+            raise
+        if version in NO_VERSION:
+            raise StoreRefused(
+                f"{self.name}: the bucket keeps no versions, so a change leaves no trace; turn versioning on"
+            )
 
     def read(self, stored: Stored) -> bytes:
-        given = {"Bucket": self._place.bucket, "Key": self._prefix + stored.key, "ChecksumMode": "ENABLED"}
-        if stored.version:
-            given["VersionId"] = stored.version
-
-        def get() -> bytes:
-            body: bytes = self._call(lambda: self._client.get_object(**given)["Body"].read())
-            return body
-
-        return self._asked(get)
+        return self._read(stored, READ_WITHIN)
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        given: dict[str, Any] = {"Bucket": self._place.bucket, "Prefix": self._prefix + prefix}
-        pending: Stored | None = None
-        while True:
-            page = self._asked(lambda: self._call(lambda: self._client.list_object_versions(**given)))
-            for key, version, marker in _newest_first(page):
-                name = key.removeprefix(self._prefix)
-                if pending is not None and pending.key != name:
-                    yield pending
-                    pending = None
-                pending = _on_top_of(pending, name, version, marker=marker)
-            if not page.get("IsTruncated"):
-                break
-            given["KeyMarker"] = page["NextKeyMarker"]
-            given["VersionIdMarker"] = page.get("NextVersionIdMarker") or ""
-        if pending is not None:
-            yield pending
+        return self._list(prefix, READ_WITHIN)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        given: dict[str, Any] = {"Bucket": self._place.bucket, "Prefix": self._prefix + prefix, "Delimiter": "/"}
-        while True:
-            page = self._asked(lambda: self._call(lambda: self._client.list_object_versions(**given)))
+        for page in self._pages(prefix, READ_WITHIN, Delimiter="/"):
             for found in page.get("CommonPrefixes", ()):
                 yield str(found["Prefix"]).removeprefix(self._prefix + prefix).rstrip("/")
-            if not page.get("IsTruncated"):
-                return
-            given["KeyMarker"] = page["NextKeyMarker"]
-            given["VersionIdMarker"] = page.get("NextVersionIdMarker") or ""
+
+    def caller(self, *, within: float) -> str:
+        asked = _in_background(lambda: self._opened.result().caller(within))
+        try:
+            return asked.result(within)
+        except (TimeoutError, FateUnknown, StoreUnreachable, StoreRefused):
+            return ""
+
+    def _read(self, stored: Stored, within: float) -> bytes:
+        if not stored.version:
+            raise StoreRefused(f"{self.name}: all versions of {stored.key} were removed; only a delete marker is left")
+        key = self._prefix + stored.key
+        body: bytes = self._asked("get_object", within, Key=key, VersionId=stored.version)["Body"]
+        return body
+
+    def _list(self, prefix: str, within: float) -> Iterator[Stored]:
+        pending: Stored | None = None
+        for page in self._pages(prefix, within):
+            for row, marker in _rows(page):
+                key = row["Key"].removeprefix(self._prefix)
+                if pending is not None and pending.key != key:
+                    yield pending
+                    pending = None
+                pending = _under(pending or Stored(key=key, version=""), row, marker=marker)
+        if pending is not None:
+            yield pending
 
     def _kept(self) -> dict[str, Any]:
         """How an object is kept: class, encryption, lock."""
@@ -147,98 +120,87 @@ class S3Store:
             kept["StorageClass"] = self._place.storage_class
         if self._place.kms_key:
             kept |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._place.kms_key}
-        if self._place.lock:
+        if self._place.object_lock:
             until = datetime.now(UTC) + timedelta(seconds=self._place.retention)
-            kept |= {"ObjectLockMode": self._place.lock, "ObjectLockRetainUntilDate": until}
+            kept |= {"ObjectLockMode": self._place.object_lock, "ObjectLockRetainUntilDate": until}
         return kept
 
-    def _first(self, key: str) -> bytes:
-        """The bytes of the first version of a key that is there."""
-        return next((self.read(stored) for stored in self.list(key) if stored.key == key), b"")
+    def _own(self, key: str, data: bytes, taken: Taken, until: float) -> str:
+        """The version id of an object that was there already, if it is what was to be stored.
 
-    def _asked(self, ask: Callable[[], T]) -> T:
-        """A question, which is harmless to repeat."""
+        Raises:
+            Taken: it is something else.
+            FateUnknown: it could not be read.
+        """
         try:
-            return _tries(READ_WITHIN)(ask)
-        except _Again as again:
-            raise StoreUnreachable(str(again)) from None
-        except Taken as taken:
-            raise StoreRefused(str(taken)) from None
+            for stored in self._list(key, until - time.monotonic()):
+                if stored.key == key and self._read(stored, until - time.monotonic()) == data:
+                    return stored.version
+        except (StoreUnreachable, StoreRefused) as error:
+            raise FateUnknown(f"{taken}, and what is there could not be read: {error}") from None
+        raise taken
 
-    def _call(self, call: Callable[[], T]) -> T:
-        """One try. Every way in which AWS says no becomes one of the store's own."""
+    def _pages(self, prefix: str, within: float, **given: Any) -> Iterator[dict[str, Any]]:
+        """A listing of all versions, newest first below each key, a page at a time."""
+        mark: dict[str, Any] = {}
+        while True:
+            page = self._asked("list_object_versions", within, Prefix=self._prefix + prefix, **given, **mark)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            mark = {"KeyMarker": page["NextKeyMarker"]}
+            if page.get("NextVersionIdMarker"):  # none after a page that ends with a folder
+                mark["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+    def _asked(self, operation: str, within: float, **given: Any) -> dict[str, Any]:
+        """The answer to a question, which is harmless to repeat."""
         try:
-            return call()
-        except aws.ClientError as error:
-            answer = error.response.get("Error", {})
-            code, status = (
-                str(answer.get("Code", "")),
-                str(error.response["ResponseMetadata"].get("HTTPStatusCode", "")),
-            )
-            said = f"{self.name}: {code or status}: {answer.get('Message', '')}".rstrip(": ")
-            if status == "412":
-                raise Taken(said) from None
-            if code in _BUSY or status in _BUSY:
-                raise _Again(said, perhaps_done=status == "500") from None
-            raise StoreRefused(said) from None
-        except _UNSENT as error:
-            raise _Again(f"{self.name}: {error}", perhaps_done=False) from None
-        except _NEVER as error:
-            raise StoreRefused(f"{self.name}: {error}") from None
-        except aws.BotoCoreError as error:  # the answer was lost: timed out, reset, cut off, not readable
-            raise _Again(f"{self.name}: {error}", perhaps_done=True) from None
+            return self._tried(lambda: self._call(operation, **given), within)
+        except FateUnknown as error:
+            raise StoreUnreachable(str(error)) from None
+
+    def _tried(self, call: Callable[[], T], within: float) -> T:
+        """What a call gives when it is tried until it succeeds, or no other try could end in time."""
+        return tenacity.Retrying(
+            stop=tenacity.stop_before_delay(max(0.0, within - self._answer_within)),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
+            retry=tenacity.retry_if_exception_type((FateUnknown, StoreUnreachable)),
+            reraise=True,
+        )(call)
+
+    def _call(self, operation: str, **given: Any) -> dict[str, Any]:
+        return self._opened.result().call(operation, Bucket=self._place.bucket, **given)
 
 
-def _tries(seconds: float) -> tenacity.Retrying:
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_delay(seconds),
-        wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
-        retry=tenacity.retry_if_exception_type(_Again),
-        reraise=True,
-    )
+def _open(place: Place, answer_within: float) -> "Client":
+    from dr.audit.s3_client import Client  # heavy: this is what the background is for
+
+    return Client(place, answer_within)
 
 
-def _newest_first(page: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """(key, version, is a delete marker) of a page, by key; the versions of a key newest first, as S3 lists them."""
+def _in_background(work: Callable[[], T]) -> Future[T]:
+    """Begin it in a thread of its own."""
+    thread = ThreadPoolExecutor(1, "store")
+    future = thread.submit(work)
+    thread.shutdown(wait=False)
+    return future
+
+
+def _rows(page: dict[str, Any]) -> list[tuple[dict[str, Any], bool]]:
+    """The rows of a page by key, and whether each is a delete marker; S3 gives versions and markers apart."""
     rows = [(row, False) for row in page.get("Versions", ())] + [(row, True) for row in page.get("DeleteMarkers", ())]
-    rows.sort(key=lambda item: item[0]["Key"])
-    return [(row["Key"], row["VersionId"], marker) for row, marker in rows]
+    return sorted(rows, key=lambda item: item[0]["Key"])
 
 
-def _on_top_of(above: Stored | None, key: str, version: str, *, marker: bool) -> Stored:
-    """The object once another, older version of it is known. Those that came before in the list lie on top of it."""
-    if above is None:
-        return Stored(key=key, version="" if marker else version, deleted=int(marker))
-    later = above.later + (1 if above.version and not marker else 0)
+def _under(above: Stored, row: dict[str, Any], *, marker: bool) -> Stored:
+    """The object once another, older version of it is known."""
+    if marker:
+        return msgspec.structs.replace(above, deleted=above.deleted + 1)
     return Stored(
-        key=key,
-        version=above.version if marker else version,
-        later=later,
-        deleted=above.deleted + int(marker),
+        key=above.key,
+        version=row["VersionId"],
+        size=row["Size"],
+        md5=row["ETag"].strip('"'),
+        later=above.later + bool(above.version),
+        deleted=above.deleted,
     )
-
-
-def _client(place: Place) -> Any:
-    """The S3 client of a place. Any: boto3's clients are made at run time."""
-    session = boto3.session.Session(profile_name=place.profile, region_name=place.region or _REGION)
-    config = Config(
-        connect_timeout=CONNECT_WITHIN,
-        read_timeout=ANSWER_WITHIN,
-        max_pool_connections=AT_ONCE,
-        retries={"total_max_attempts": 1},
-        s3={"addressing_style": "path" if place.endpoint else "auto"},
-        request_checksum_calculation="when_required",
-    )
-    credentials = {}
-    if place.role:
-        sts = session.client("sts", endpoint_url=place.endpoint)
-        assumed = sts.assume_role(RoleArn=place.role, RoleSessionName="dr-journal")["Credentials"]
-        credentials = {
-            "aws_access_key_id": assumed["AccessKeyId"],
-            "aws_secret_access_key": assumed["SecretAccessKey"],
-            "aws_session_token": assumed["SessionToken"],
-        }
-    return session.client("s3", endpoint_url=place.endpoint, config=config, **credentials)
-
-
-_REGION = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"

@@ -1,0 +1,212 @@
+"""One try at S3: a client of botocore's, and what it says in the words of `dr.audit.store` and of an operator at night.
+
+botocore and not boto3, which is botocore and an upload manager that nobody here uses: 170 ms to the first call
+instead of 220. Its own retries are off: a try whose answer was lost must be told apart from one that was never sent.
+
+One try raises Taken, StoreRefused (for good), StoreUnreachable (nothing was stored) or FateUnknown (perhaps it was).
+"""
+
+import functools
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import botocore.session
+from botocore import exceptions as aws
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, CredentialProvider, DeferredRefreshableCredentials
+from botocore.parsers import ResponseParserError
+
+from dr.audit.place import Place
+from dr.audit.store import FateUnknown, StoreRefused, StoreUnreachable, Taken
+
+CONNECT_WITHIN = 5.0
+AT_ONCE = 32
+"""Connections that are kept open, so that many objects can be read side by side."""
+
+_LOGIN = "the credentials have expired; log in to AWS again"
+_KEYS = "AWS does not know these credentials; look at `aws sts get-caller-identity`"
+_KEY = "the KMS key cannot be used; look at its state and its policy"
+ADVICE = {
+    "AccessDenied": (
+        "a permission is missing; the journal needs s3:PutObject, s3:GetObject, s3:GetObjectVersion and "
+        "s3:ListBucketVersions, with object_lock s3:PutObjectRetention, with kms_key kms:GenerateDataKey, kms:Decrypt"
+    ),
+    "AuthorizationHeaderMalformed": "the bucket is in another region; mend `region`",
+    "ExpiredToken": _LOGIN,
+    "ExpiredTokenException": _LOGIN,
+    "InvalidAccessKeyId": _KEYS,
+    "InvalidClientTokenId": _KEYS,
+    "InvalidObjectState": "the object was moved to an archive; restore it first",
+    "InvalidToken": _KEYS,
+    "KMS.DisabledException": _KEY,
+    "KMS.KMSInvalidStateException": _KEY,
+    "KMS.NotFoundException": _KEY,
+    "NoSuchBucket": "there is no such bucket; look at its name, the region and the account",
+    "NoSuchVersion": "the object was removed since it was listed",
+    "NoSuchKey": "the object was removed since it was listed",
+    "PermanentRedirect": "the bucket is in another region; mend `region`",
+    "RequestExpired": "this machine's clock is wrong; compare `date -u`, set it",
+    "RequestTimeTooSkewed": "this machine's clock is wrong; compare `date -u`, set it",
+    "SignatureDoesNotMatch": _KEYS,
+    "TokenRefreshRequired": _LOGIN,
+}
+"""What an operator does about a refusal, by AWS's code for it."""
+
+_BUSY = frozenset({
+    "429", "503", "BadDigest", "ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "ServiceUnavailable",
+    "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "XAmzContentSHA256Mismatch",
+})  # fmt: skip
+"""Refused for now, not done. A wrong digest: the request was damaged on its way."""
+_DOUBTFUL = frozenset({"500", "502", "504", "InternalError"})
+_UNSENT = (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError)
+_CUT = (aws.HTTPClientError, aws.IncompleteReadError, aws.ChecksumError, aws.FlexibleChecksumError, ResponseParserError)
+_EXPIRED = (aws.SSOError, aws.LoginError, aws.TokenRetrievalError, aws.CredentialRetrievalError)
+_MISSING = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.NoAuthTokenError)
+
+_opening = threading.Lock()
+"""A session may be used by one thread at a time; the clients it makes by many."""
+
+
+class Client:
+    """S3 at a place. Threads may share it."""
+
+    def __init__(self, place: Place, answer_within: float) -> None:
+        """Read the configuration and credentials; nothing is sent.
+
+        Args:
+            place: where, and as whom.
+            answer_within: seconds without a byte of an answer after which a try is given up.
+
+        Raises:
+            StoreRefused: the profile is not there, the endpoint is not an address, ...
+        """
+        self._place = place
+        self._config = Config(
+            connect_timeout=min(CONNECT_WITHIN, answer_within),
+            read_timeout=answer_within,
+            max_pool_connections=AT_ONCE,
+            retries={"total_max_attempts": 1},
+            # A bucket's name before the host's is AWS's way; a profile may say otherwise.
+            s3={"addressing_style": "path"} if place.endpoint else None,
+        )
+        self._s3 = self._open("s3", self._config)
+
+    def call(self, operation: str, **given: Any) -> dict[str, Any]:
+        """One try. A `Body` is read to its end, its checksum verified.
+
+        Raises:
+            Taken, StoreRefused, StoreUnreachable, FateUnknown
+        """
+        place = f"s3://{self._place.bucket}/{given.get('Key', given.get('Prefix', ''))}"
+        with _told(place):
+            answer: dict[str, Any] = getattr(self._s3, operation)(**given)
+            if "Body" in answer:
+                answer["Body"] = answer["Body"].read()
+            return answer
+
+    def caller(self, within: float) -> str:
+        """The ARN that the credentials stand for. Raises as `call` does."""
+        sts = self._open("sts", self._config.merge(Config(connect_timeout=within, read_timeout=within)))
+        with _told(self._place.name):
+            return str(sts.get_caller_identity()["Arn"])
+
+    def _open(self, service: str, config: Config) -> Any:
+        place = self._place
+        with _opening, _told(place.name):
+            session = (
+                _assumed(place.profile, place.role, place.region, place.endpoint)
+                if place.role
+                else _session(place.profile)
+            )
+            return session.create_client(
+                service, region_name=_region(place.region), endpoint_url=place.endpoint, config=config
+            )
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    """Make what botocore raises one of the store's own, in words an operator understands."""
+    try:
+        yield
+    except aws.ClientError as error:
+        raise _refusal(place, error) from None
+    except (aws.BotoCoreError, ResponseParserError, ValueError) as error:  # ValueError: an endpoint that is no URL
+        raise _failure(place, error) from None
+
+
+def _refusal(place: str, error: aws.ClientError) -> Exception:
+    """AWS has answered, and it was not yes."""
+    answer = error.response.get("Error", {})
+    code, status = str(answer.get("Code", "")), str(error.response["ResponseMetadata"].get("HTTPStatusCode", ""))
+    said = f"{error.operation_name}: {code} {answer.get('Message', '')}".strip()
+    if status == "412":
+        return Taken(f"{place} is there already")
+    if code in _BUSY or status in _BUSY:
+        return StoreUnreachable(f"{place}: S3 is busy or out of order ({said})")
+    if code in _DOUBTFUL or status in _DOUBTFUL:
+        return FateUnknown(f"{place}: S3 is out of order ({said})")
+    if error.operation_name == "AssumeRole":
+        return StoreRefused(f"{place}: the role cannot be assumed ({said})")
+    return StoreRefused(f"{place}: {ADVICE.get(code, 'S3 refuses')} ({said})")
+
+
+def _failure(place: str, error: Exception) -> Exception:
+    """There was no answer, or none that can be read, or the call was never made."""
+    if isinstance(error, _UNSENT):
+        return StoreUnreachable(f"{place}: S3 cannot be reached; is the network up? ({error})")
+    if isinstance(error, aws.SSLError):
+        return FateUnknown(f"{place}: no secure connection; look at the endpoint and its certificate ({error})")
+    if isinstance(error, _CUT):
+        return FateUnknown(f"{place}: no answer, or one that was cut off ({error})")
+    if isinstance(error, _EXPIRED):
+        return StoreRefused(f"{place}: {_LOGIN} ({error})")
+    if isinstance(error, _MISSING):
+        return StoreRefused(f"{place}: no credentials; log in to AWS, or name a `profile` ({error})")
+    return StoreRefused(f"{place}: {error}")
+
+
+@functools.cache
+def _session(profile: str | None) -> Any:
+    """One session for all clients of a profile: it keeps what it has read of botocore's data."""
+    return botocore.session.Session(profile=profile)
+
+
+@functools.cache
+def _assumed(profile: str | None, role: str, region: str | None, endpoint: str | None) -> Any:
+    """One session for all clients of a role that the profile may assume."""
+    session = botocore.session.Session(profile=profile)
+    provider = _AssumedRole(_session(profile), role, region, endpoint)
+    session.get_component("credential_provider").insert_before("env", provider)
+    return session
+
+
+class _AssumedRole(CredentialProvider):  # type: ignore[misc]  # botocore has no types
+    """Credentials of a role, renewed before they run out: a run may wait for hours."""
+
+    METHOD = "assume-role"
+
+    def __init__(self, source: Any, role: str, region: str | None, endpoint: str | None) -> None:
+        super().__init__()
+        self._source = source
+        self._role = role
+        self._where = {"region_name": _region(region), "endpoint_url": endpoint}
+
+    def load(self) -> DeferredRefreshableCredentials:
+        """Nothing is sent before the first call that needs them."""
+        fetcher = AssumeRoleCredentialFetcher(
+            self._client, self._source.get_credentials(), self._role, {"RoleSessionName": "dr-journal"}
+        )
+        return DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
+
+    def _client(self, service: str, **credentials: Any) -> Any:
+        config = Config(connect_timeout=CONNECT_WITHIN, read_timeout=CONNECT_WITHIN, retries={"total_max_attempts": 2})
+        with _opening:
+            return self._source.create_client(service, config=config, **self._where, **credentials)
+
+
+def _region(region: str | None) -> str | None:
+    """The region, also by the name that other AWS tools read; None leaves it to the profile."""
+    return region or os.environ.get("AWS_REGION")
