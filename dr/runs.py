@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from dr import __version__
-from dr.audit.journal import LocalBook, StoredRun
+from dr.audit.here import Book
+from dr.audit.journal import StoredRun
 from dr.audit.replay import Folded, fold
 from dr.core import events as e
 from dr.core import state as s
@@ -142,7 +143,7 @@ def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str
             here.close()
 
 
-def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str, detected: str) -> Engine:
+def start(book: Book, plan: Plan, world: World, actor: str, *, reason: str, detected: str) -> Engine:
     """A new run, its first entry durable; nothing was touched yet.
 
     Raises:
@@ -158,9 +159,10 @@ def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str,
         host=socket.gethostname(),
         version=__version__,
         detected=detected,
+        caller=book.caller(),
     )
     try:
-        journal = book.create(_name(plan), raw, this_process())
+        journal = book.create(_name(plan), raw, plan.environment, this_process())
         engine = Engine(plan, journal, s.NotStarted(), world, actor)
         engine.record(started)
     except JournalUnwritable as error:
@@ -173,11 +175,16 @@ def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str,
 
 
 def go_on(
-    stored: StoredRun, make_world: Callable[[Plan], World], actor: str, admit: Callable[[Folded], None] = lambda _: None
+    book: Book,
+    stored: StoredRun,
+    make_world: Callable[[Plan], World],
+    actor: str,
+    admit: Callable[[Folded], None] = lambda _: None,
 ) -> Engine:
     """Take the run over from where it stands; that is recorded, and with it what a crash had left unfinished.
 
     Args:
+        book: where the run is.
         stored: the run.
         make_world: the world for its plan.
         actor: who goes on.
@@ -188,7 +195,7 @@ def go_on(
         JournalBroken, PlanChanged: it does not verify; nothing was changed.
         RunEnded: there is nothing to go on with.
     """
-    journal, torn = stored.resume(this_process())
+    journal, torn = book.resume(stored, this_process())
     try:
         folded = fold(stored)
         _refuse_ended(stored, folded.state)
@@ -202,10 +209,22 @@ def go_on(
                 torn_sha256=torn.sha256 if torn else "",
             )
         )
+    except RunEnded:
+        book.leave(journal, ended=True)
+        raise
     except BaseException:
-        journal.close()
+        book.leave(journal, ended=False)
         raise
     return engine
+
+
+@contextlib.contextmanager
+def left(book: Book, engine: Engine) -> Iterator[None]:
+    """At the end of the block this process is done with the run, however it stands."""
+    try:
+        yield
+    finally:
+        book.leave(engine.journal, ended=isinstance(engine.state, s.Ended))
 
 
 def admit_rollback(folded: Folded) -> None:

@@ -73,6 +73,10 @@ class Journal(Protocol):
         """Write down size and head as they are now."""
         ...
 
+    def notices(self) -> Sequence[Event]:
+        """What has happened to the copies of the journal since the last call; each becomes an entry."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -104,17 +108,79 @@ class LocalJournal:
 
     def checkpoint(self, at: str, actor: str) -> None:
         mark = chain.Checkpoint(run=self.run, size=self._head.size, head=self._head.hash, at=at, actor=actor)
+        self._write_checkpoint(msgspec.json.encode(mark))
+
+    def _write_checkpoint(self, line: bytes) -> None:
         try:
             file = os.open(self._directory / CHECKPOINTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
             try:
                 _cut_unfinished(file)
-                _write_all(file, msgspec.json.encode(mark) + b"\n")
+                _write_all(file, line + b"\n")
                 os.fsync(file)
             finally:
                 os.close(file)
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
         except OSError as error:
             raise _unwritable(self.run, self._directory / CHECKPOINTS, error, started=True) from error
+
+    def notices(self) -> Sequence[Event]:
+        return ()
+
+    @property
+    def head(self) -> chain.Head:
+        return self._head
+
+    @property
+    def stored(self) -> "StoredRun":
+        """The reader's side of it."""
+        return StoredRun(self._directory)
+
+    def adopt(self, lines: Sequence[bytes], marks: Sequence[bytes]) -> None:
+        """Append lines and checkpoints that were written elsewhere.
+
+        Raises:
+            JournalBroken: they do not follow what is here; nothing was changed.
+            JournalUnwritable
+        """
+        self._check_usable()
+        try:
+            head = chain.check(lines, self._head)
+        except chain.Broken as broken:
+            raise _broken(self.run, str(broken)) from broken
+        if lines:
+            self._write(b"".join(line + b"\n" for line in lines))
+        self._head = head
+        for mark in marks:
+            self._write_checkpoint(mark)
+
+    def cut(self, size: int) -> None:
+        """Take away the lines from number `size` on, and the checkpoints that know of them. All is kept in other files.
+
+        Raises:
+            JournalUnwritable
+        """
+        self._check_usable()
+        lines = list(self.stored.raw())
+        marks = self.stored.checkpoint_lines()
+        left = [line for line, mark in zip(marks, self.stored.checkpoints(), strict=True) if mark.size <= size]
+        lines, away = lines[:size], lines[size:]
+        content = b"".join(line + b"\n" for line in lines)
+        kept = self._directory / f"aside-{size}-{sha256(b''.join(away)).hexdigest()[:16]}"
+        try:
+            for name, rows in ((kept, away), (kept.with_suffix(".checkpoints"), marks)):
+                name.unlink(missing_ok=True)
+                create_file(name, b"".join(row + b"\n" for row in rows))
+            part = self._directory / f"{CHECKPOINTS}.part"
+            part.unlink(missing_ok=True)
+            create_file(part, b"".join(line + b"\n" for line in left))
+            part.rename(self._directory / CHECKPOINTS)
+            sync_directory(self._directory)
+            os.ftruncate(self._file, len(content))
+            os.fsync(self._file)
+        except OSError as error:
+            raise _unwritable(self.run, self._directory / JOURNAL, error, started=True) from error
+        self._offset = len(content)
+        self._head = chain.check(lines)
 
     def close(self) -> None:
         """Give the lock back. Harmless when repeated."""
@@ -169,14 +235,19 @@ class StoredRun(msgspec.Struct, frozen=True):
         """The stored plan, as bytes."""
         return self._read(PLAN)
 
-    def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
-        """The checkpoints; none when there is no file yet. An unfinished last line is left out."""
+    def checkpoint_lines(self) -> tuple[bytes, ...]:
+        """The raw lines of the checkpoints; none when there is no file yet. An unfinished last line is left out."""
         path = self.directory / CHECKPOINTS
-        if not path.exists():
-            return ()
-        lines = self._read(CHECKPOINTS).split(b"\n")[:-1]
+        return tuple(self._read(CHECKPOINTS).split(b"\n")[:-1]) if path.exists() else ()
+
+    def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
+        """The checkpoints.
+
+        Raises:
+            JournalBroken: one cannot be read.
+        """
         try:
-            return tuple(msgspec.json.decode(line, type=chain.Checkpoint) for line in lines)
+            return tuple(msgspec.json.decode(line, type=chain.Checkpoint) for line in self.checkpoint_lines())
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _broken(self.run, f"{CHECKPOINTS} cannot be read: {error}") from error
 
@@ -211,6 +282,9 @@ class StoredRun(msgspec.Struct, frozen=True):
     def raw(self) -> Iterator[bytes]:
         """The raw lines."""
         return chain.split(self._blocks(), [])
+
+    def exists(self) -> bool:
+        return (self.directory / JOURNAL).exists()
 
     def holder(self) -> str:
         """Who wrote to the journal last, for messages: `pid 123 on host`."""
@@ -302,14 +376,14 @@ class LocalBook:
                 _make_folder(self._runs)
                 place.mkdir()
                 undo.callback(shutil.rmtree, place, ignore_errors=True)
-                _create(place / PLAN, plan)
+                create_file(place / PLAN, plan)
                 file = os.open(place / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
                 undo.callback(os.close, file)
                 _lock(file, StoredRun(place))
                 os.fsync(file)
                 _write_holder(place, who)
                 for directory in (place, self._runs, self.directory):
-                    _sync_directory(directory)
+                    sync_directory(directory)
             except OSError as error:
                 raise _unwritable(run, place, error, started=False) from error
             undo.pop_all()
@@ -330,17 +404,25 @@ class LocalBook:
         Raises:
             NoSuchRun: none or several fit.
         """
-        exact = self._runs / name
-        if name and Path(name).name == name and (exact / JOURNAL).exists():
-            return StoredRun(exact)
-        runs = self.runs()
-        fits = runs[-1:] if name == "latest" else tuple(item for item in runs if name and item.run.startswith(name))
-        if len(fits) == 1:
-            return fits[0]
-        if fits:
-            names = ", ".join(item.run for item in fits[:5])
-            raise NoSuchRun(f"{name!r} fits {len(fits)} runs: {names}", hint="give more of the name")
-        raise NoSuchRun(f"there is no run {name!r} in {self.directory}", hint="dr runs")
+        exact = StoredRun(self._runs / name)
+        if name and Path(name).name == name and exact.exists():
+            return exact
+        return StoredRun(self._runs / choose(name, [item.run for item in self.runs()], str(self.directory)))
+
+
+def choose(name: str, runs: Sequence[str], where: str) -> str:
+    """The run of that name, or the only one whose name begins with it; `latest` is the last one.
+
+    Raises:
+        NoSuchRun: none or several fit.
+    """
+    fits = runs[-1:] if name == "latest" else [run for run in runs if run == name]
+    fits = fits or [run for run in runs if name and run.startswith(name)]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        raise NoSuchRun(f"{name!r} fits {len(fits)} runs: {', '.join(fits[:5])}", hint="give more of the name")
+    raise NoSuchRun(f"there is no run {name!r} in {where}", hint="dr runs")
 
 
 def _lock(file: int, stored: StoredRun) -> None:
@@ -368,9 +450,9 @@ def _set_aside(stored: StoredRun, file: int, torn: Torn, offset: int) -> None:
         whole = stored.directory / f"torn-{torn.seq}-{torn.sha256[:16]}"
         part = whole.with_suffix(".part")
         part.unlink(missing_ok=True)
-        _create(part, os.pread(file, torn.bytes, offset))
+        create_file(part, os.pread(file, torn.bytes, offset))
         part.rename(whole)
-        _sync_directory(stored.directory)
+        sync_directory(stored.directory)
         os.ftruncate(file, offset)
         os.fsync(file)
     except OSError as error:
@@ -394,10 +476,10 @@ def _make_folder(path: Path) -> None:
     if not path.exists():
         _make_folder(path.parent)
         path.mkdir(exist_ok=True)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
-def _create(path: Path, content: bytes) -> None:
+def create_file(path: Path, content: bytes) -> None:
     """Create a file that must not exist, and sync it."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
     try:
@@ -420,7 +502,7 @@ def _write_holder(directory: Path, who: str) -> None:
         (directory / HOLDER).write_text(who + "\n", encoding="utf-8")
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)

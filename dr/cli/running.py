@@ -21,7 +21,7 @@ from dr.core.timestamp import iso
 from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import choice_lines, plan_lines, standing
-from dr.runs import RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
+from dr.runs import RealTargets, admit_rollback, go_on, left, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
 
@@ -88,15 +88,16 @@ def run(
                 "nobody can be asked here", stands="nothing was touched", hint="add --yes to run without asking"
             )
         click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
-    secrets = Secrets()
+    runs, secrets = book(config, journal), Secrets()
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()
     if not ungraceful:
         preflight(plan, targets)
     with _watching(plan, as_json=as_json, since=detected) as (keyboard, watcher):
         world = real_world(targets, secrets, keyboard, watcher, keyboard.stop)
-        engine = start(book(config, journal), plan, world, actor(), reason=reason, detected=detected)
-        result = engine.run()
+        engine = start(runs, plan, world, actor(), reason=reason, detected=detected)
+        with left(runs, engine):
+            result = engine.run()
     _finish(engine, result, as_json=as_json)
 
 
@@ -170,8 +171,8 @@ def _carry_on(
     back: str = "",
 ) -> None:
     """Go on with a run from where it stands."""
-    stored = book(config, journal).find(run_name)
-    secrets = Secrets()
+    runs, secrets = book(config, journal), Secrets()
+    stored = runs.find(run_name)
     with contextlib.ExitStack() as stack:
 
         def make_world(plan: Plan) -> World:
@@ -188,10 +189,11 @@ def _carry_on(
             if back:
                 admit_rollback(folded)
 
-        engine = go_on(stored, make_world, actor(), admit)
-        if back:
-            roll_back(engine, back)
-        result = engine.run()
+        engine = go_on(runs, stored, make_world, actor(), admit)
+        with left(runs, engine):
+            if back:
+                roll_back(engine, back)
+            result = engine.run()
     _finish(engine, result, as_json=as_json)
 
 

@@ -44,6 +44,8 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     version: str = ""
     detected: str = ""
     """When the trouble was detected (UTC, ISO 8601), if the operator said; recovery time counts from there."""
+    caller: str = ""
+    """Who that is for AWS (an ARN), where the journal has a home there and AWS said so in time."""
     format: Literal[1] = FORMAT
 
 
@@ -178,6 +180,15 @@ class TakenOver(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     holder: str
 
 
+class CopyTrusted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="copy-trusted"):
+    """The operator ruled which copy of the journal is right, where copies differed from entry `entry` on."""
+
+    copy: str
+    entry: int
+    against: tuple[str, ...]
+    """The copies that held something else."""
+
+
 Finish = Literal["completed", "rolled-back", "aborted"]
 Service = Literal["well", "deviated", "not-checked"]
 
@@ -210,6 +221,7 @@ Event = (
     | CopyLate
     | HomeLeft
     | TakenOver
+    | CopyTrusted
     | RunEnded
 )
 

@@ -1,0 +1,172 @@
+"""The copies of a run: as it lies in a store, how it is brought there, and where copies differ.
+
+In a store a run is
+
+    runs/<run>/plan.json                      created once
+               entries/<seq>.jsonl            the lines of one append, under the number of the first of them
+               checkpoints/<size>-<hash>.json a checkpoint each; a run may have several of one size
+
+The same objects lie in the home and in each mirror.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from dr.audit import chain
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun, create_file, sync_directory
+from dr.audit.store import FateUnknown, Store, Stored, StoreRefused, StoreUnreachable
+
+HERE = "the local copy"
+SIDE_BY_SIDE = 32
+"""Objects that are read at the same time."""
+LINES_AT_ONCE = 500
+"""Lines in an object when a copy catches up."""
+
+NOT_STORED = (FateUnknown, StoreUnreachable, StoreRefused)
+
+
+def run_prefix(run: str) -> str:
+    return f"runs/{run}/"
+
+
+def plan_key(run: str) -> str:
+    return f"runs/{run}/plan.json"
+
+
+def entries_key(run: str, seq: int) -> str:
+    """Ten digits, so that keys sort as numbers do."""
+    return f"runs/{run}/entries/{seq:010d}.jsonl"
+
+
+def checkpoint_key(run: str, line: bytes) -> str:
+    """By its content: nobody else's checkpoint of the same size can be in its place."""
+    size = msgspec.json.decode(line, type=chain.Checkpoint).size
+    return f"runs/{run}/checkpoints/{size:010d}-{sha256(line).hexdigest()[:16]}.json"
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as it stands in one place; of what is in a store only first versions. Nobody has judged it yet."""
+
+    where: str
+    plan: bytes = b""
+    """Empty when it is not there."""
+    lines: tuple[bytes, ...] = ()
+    """The raw lines from the first on, up to the first that is missing."""
+    marks: tuple[bytes, ...] = ()
+    """The raw lines of the checkpoints, by size."""
+    behind_gap: int | None = None
+    """Number of the first entry that is there although one before it is missing."""
+    objects: tuple[Stored, ...] = ()
+
+
+def local_copy(stored: StoredRun) -> Copy:
+    """The run as it lies here. An unfinished last line is left out.
+
+    Raises:
+        JournalBroken: it cannot be read.
+    """
+    return Copy(
+        where=HERE,
+        plan=stored.plan(),
+        lines=tuple(stored.raw()),
+        marks=tuple(sorted(stored.checkpoint_lines(), key=_age)),
+    )
+
+
+def fetch(store: Store, run: str) -> Copy:
+    """The run as the store has it.
+
+    Raises:
+        StoreUnreachable, StoreRefused
+    """
+    objects = tuple(store.list(run_prefix(run)))
+    there = [item for item in objects if item.version]  # the others are delete markers on nothing
+    with ThreadPoolExecutor(SIDE_BY_SIDE, "fetch") as pool:
+        contents = dict(zip((item.key for item in there), pool.map(store.read, there), strict=True))
+    lines: list[bytes] = []
+    behind_gap = None
+    for key in sorted(key for key in contents if "/entries/" in key):
+        if key != entries_key(run, len(lines)):
+            behind_gap = number_of(key)
+            break
+        lines += contents[key].split(b"\n")[:-1]
+    marks = sorted((data for key, data in contents.items() if "/checkpoints/" in key), key=_age)
+    return Copy(
+        where=store.name,
+        plan=contents.get(plan_key(run), b""),
+        lines=tuple(lines),
+        marks=tuple(marks),
+        behind_gap=behind_gap,
+        objects=objects,
+    )
+
+
+def deliver(store: Store, run: str, whole: Copy, there: Copy, *, within: float) -> None:
+    """Bring the copy in a store up to date with another one that it is the beginning of.
+
+    Each object is created or is already the same; so this is harmless when repeated, and when two do it at once.
+
+    Args:
+        store: where it lies.
+        run: its name.
+        whole: what it becomes.
+        there: what it is now.
+        within: seconds that each object may take.
+
+    Raises:
+        Taken: the copy holds something else under one of the keys.
+        FateUnknown, StoreUnreachable, StoreRefused
+    """
+    if not there.plan:
+        store.create(plan_key(run), whole.plan, within=within)
+    for seq in range(len(there.lines), len(whole.lines), LINES_AT_ONCE):
+        data = b"".join(line + b"\n" for line in whole.lines[seq : seq + LINES_AT_ONCE])
+        store.create(entries_key(run, seq), data, within=within)
+    for mark in whole.marks:
+        if mark not in there.marks:
+            store.create(checkpoint_key(run, mark), mark, within=within)
+
+
+def write_copy(place: Path, copy: Copy) -> None:
+    """Write a copy into an empty local directory, as `StoredRun` reads it, and sync it."""
+    files = {
+        PLAN: copy.plan,
+        CHECKPOINTS: b"".join(mark + b"\n" for mark in copy.marks),
+        JOURNAL: b"".join(line + b"\n" for line in copy.lines),
+    }
+    for name, content in files.items():
+        if content or name == JOURNAL:
+            create_file(place / name, content)
+    sync_directory(place)
+
+
+def agreed(copies: Sequence[Copy]) -> int:
+    """How many lines all copies agree on, of those that have that many: the first place where two differ.
+
+    A copy that is merely shorter does not disagree. When none differ it is the length of the longest.
+    """
+    longest = max((copy.lines for copy in copies), key=len, default=())
+    first = len(longest)
+    for copy in copies:
+        if copy.lines[:first] != longest[: min(first, len(copy.lines))]:
+            first = next(seq for seq, line in enumerate(copy.lines) if line != longest[seq])
+    return first
+
+
+def number_of(key: str) -> int:
+    """The number in the name of an object; -1 when there is none."""
+    name = key.rpartition("/")[2].partition(".")[0].partition("-")[0]
+    return int(name) if name.isascii() and name.isdigit() else -1
+
+
+def _age(mark: bytes) -> tuple[int, str]:
+    """By size, then by time; what cannot be read stands first, for whoever judges it."""
+    try:
+        told = msgspec.json.decode(mark, type=chain.Checkpoint)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return -1, ""
+    return told.size, told.at

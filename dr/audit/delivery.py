@@ -1,0 +1,91 @@
+"""How a run comes into a store: begun there, brought up to date, ended; or shut out before it began."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from dr.audit import ledger
+from dr.audit.agreement import agree
+from dr.audit.chain import Head
+from dr.audit.copies import NOT_STORED, Copy, deliver, entries_key, fetch, plan_key
+from dr.audit.replicas import HOME_WITHIN, MIRROR_WITHIN, Mirror, in_time, somebody_else, unreachable
+from dr.audit.store import Store, Taken
+from dr.core.events import GENESIS, Entry, TakenOver, encode_entry
+from dr.core.plan import digest
+from dr.core.timestamp import iso
+
+
+@contextmanager
+def asking(run: str) -> Iterator[None]:
+    """Turns what a home says no with into the error of a run that cannot go on."""
+    try:
+        yield
+    except Taken as error:
+        raise somebody_else(run, error) from None
+    except NOT_STORED as error:
+        raise unreachable(run, error) from None
+
+
+def begin(home: Store, run: str, plan: bytes, who: str) -> None:
+    """Store the plan of a run, then tell the ledger that it was started. Its entries come after both."""
+    home.create(plan_key(run), plan, within=HOME_WITHIN)
+
+    def line(head: Head) -> ledger.Line:
+        return ledger.Line(
+            prev=head.hash, seq=head.size, run=run, what="started", plan=digest(plan), at=iso(time.time()), who=who
+        )
+
+    ledger.write(home, line)
+
+
+def bring(home: Store, run: str, whole: Copy, there: Copy, who: str) -> None:
+    """Bring the copy at home up to date with all that is known of the run."""
+    if not there.plan:
+        begin(home, run, whole.plan, who)
+        there = msgspec.structs.replace(there, plan=whole.plan)
+    deliver(home, run, whole, there, within=HOME_WITHIN)
+
+
+def write_ended(home: Store, run: str, head: Head, who: str) -> None:
+    """Tell the ledger that a run has ended, and where."""
+
+    def line(last: Head) -> ledger.Line:
+        return ledger.Line(
+            prev=last.hash,
+            seq=last.size,
+            run=run,
+            what="ended",
+            size=head.size,
+            head=head.hash,
+            at=iso(time.time()),
+            who=who,
+        )
+
+    ledger.write(home, line)
+
+
+def shut_out(home: Store, run: str) -> bool:
+    """Take the number of a run's first entry, so that it can never begin; False when it has just begun."""
+    event = TakenOver(holder="a process that had not begun")
+    entry = Entry(prev=GENESIS, seq=0, run=run, at=iso(time.time()), actor="dr", event=event)
+    try:
+        home.create(entries_key(run, 0), encode_entry(entry) + b"\n", within=HOME_WITHIN)
+    except Taken:
+        return False
+    return True
+
+
+def catch_up(store: Store, run: str, whole: Copy, within: float = MIRROR_WITHIN) -> str:
+    """Bring a mirror up to date; why it is still behind, empty when it is not."""
+
+    def bring_up() -> None:
+        there = fetch(store, run)
+        agree(run, (whole, there))
+        deliver(store, run, whole, there, within=within)
+
+    mirror = Mirror(store)
+    in_time(mirror, mirror.ask(bring_up), within)
+    mirror.close()
+    return mirror.late

@@ -1,0 +1,216 @@
+"""The book of a journal whose home is a store: the local directory has a copy of each run, the home decides.
+
+Everybody who reads (show, verify, report) reads the local copy. What is not here is fetched first, and that is how
+another machine goes on with a run. Before a run is gone on with, its copies are made equal, or it is said where they
+differ.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from dr.audit.agreement import Agreement, Rulings, agree, copy_name
+from dr.audit.here import Leases, created, is_over, is_over_here
+from dr.audit.copies import HERE, NOT_STORED, Copy, deliver, fetch, local_copy, plan_key, write_copy
+from dr.audit.delivery import asking, begin, bring, catch_up, shut_out, write_ended
+from dr.audit.journal import Journal, LocalBook, LocalJournal, StoredRun, Torn, choose
+from dr.audit.replay import begun
+from dr.audit.replicas import MIRROR_WITHIN, Mirror, ReplicatedJournal, in_time
+from dr.audit.store import Store
+from dr.core.events import CopyTrusted, Event, HomeLeft, TakenOver
+from dr.errors import HomeUnreachable, JournalBroken
+
+MIRROR_READ_WITHIN = 5.0
+"""Seconds in which a mirror must have told what it holds, before a run is gone on with."""
+CALLER_WITHIN = 3.0
+"""Seconds in which AWS must have said who this is."""
+
+
+class HomeBook:
+    """All runs of a home and of the local directory (`dr.audit.here.Book`)."""
+
+    def __init__(
+        self, local: LocalBook, home: Store, mirrors: Sequence[Store], rulings: Rulings, warn: Callable[[str], None]
+    ) -> None:
+        self.directory = local.directory
+        self.home = home
+        self.mirrors = mirrors
+        self._local = local
+        self._rulings = rulings
+        self._warn = warn
+        self._leases = Leases(local.directory, take_over=rulings.take_over)
+
+    @property
+    def _used(self) -> Store | None:
+        """The home; None when the operator goes on without it."""
+        return None if self._rulings.without_home else self.home
+
+    def create(self, run: str, plan: bytes, environment: str, who: str) -> Journal:
+        try:
+            with created(self._local, run, plan, who) as local:
+                self._take_locks(local, environment, who)
+                if self._used is not None:
+                    with asking(run):
+                        begin(self._used, run, plan, who)
+        except HomeUnreachable as error:
+            self._leases.let_go(ended=True, unless=self.home)
+            raise HomeUnreachable(
+                error.what,
+                stands="nothing was touched; no run was started",
+                hint="mend it, or start without the journal's home: --without-home REASON",
+            ) from None
+        except BaseException:
+            self._leases.let_go(ended=True)
+            raise
+        mirrors = [Mirror(store) for store in self.mirrors]
+        for mirror in mirrors:
+            mirror.offer(plan_key(run), plan)
+        return ReplicatedJournal(local, self._used, mirrors, self._left_home())
+
+    def resume(self, stored: StoredRun, who: str) -> tuple[Journal, Torn | None]:
+        environment = begun(stored)[0].environment
+        local, torn = stored.resume(who)
+        mirrors = [Mirror(store) for store in self.mirrors]
+        try:
+            taken_from = self._take_locks(local, environment, who)
+            ruled = self._make_equal(local, mirrors, who)
+        except BaseException:
+            self._leases.let_go(ended=False)
+            ReplicatedJournal(local, None, mirrors).close()
+            raise
+        notices: list[Event] = [TakenOver(holder=taken_from)] if taken_from else []
+        return ReplicatedJournal(local, self._used, mirrors, [*notices, *self._left_home(), *ruled]), torn
+
+    def leave(self, journal: Journal, *, ended: bool) -> None:
+        assert isinstance(journal, ReplicatedJournal)
+        stored, home = journal.local.stored, journal.home
+        wrong = []
+        if ended and home is not None:
+            try:
+                write_ended(home, journal.run, journal.local.head, stored.holder())
+            except NOT_STORED as error:
+                wrong.append(f"the end of {journal.run} is not in the ledger: {error}")
+        wrong += self._leases.let_go(ended=ended, unless=None if home is not None else self.home)
+        for mirror in journal.mirrors:
+            if mirror.late and (late := catch_up(mirror.store, journal.run, local_copy(stored))):
+                wrong.append(f"the mirror {mirror.store.name} is behind: {late}")
+        journal.close()
+        if home is None:
+            wrong.append(f"{self.home.name} has not heard of everything in {journal.run}")
+        for what in wrong:
+            self._warn(f"{what}; later: dr audit sync {journal.run}")
+
+    def runs(self) -> tuple[StoredRun, ...]:
+        here = {stored.run for stored in self._local.runs()}
+        for run in self._elsewhere():
+            if run not in here:
+                self._fetch(run)
+        return self._local.runs()
+
+    def find(self, name: str) -> StoredRun:
+        stored = StoredRun(self.directory / "runs" / name)
+        if not name or Path(name).name != name or not stored.exists():
+            here = {found.run for found in self._local.runs()}
+            run = choose(name, sorted(here.union(self._elsewhere())), f"{self.directory} and {self.home.name}")
+            stored = self._local.find(run) if run in here else self._fetch(run)
+        return stored
+
+    def caller(self) -> str:
+        return "" if self._used is None else self._used.caller(within=CALLER_WITHIN)
+
+    def _left_home(self) -> Sequence[Event]:
+        return [HomeLeft(reason=self._rulings.without_home)] if self._rulings.without_home else []
+
+    def _take_locks(self, local: LocalJournal, environment: str, who: str) -> str:
+        """The local lock and the one at home; who had not let go of it, if anybody."""
+        taken_from = self._leases.take_here(local, environment, who, self._is_over)
+        if self._used is not None:
+            with asking(local.run):
+                taken_from = self._leases.take(self._used, local, environment, who, self._is_over) or taken_from
+        return taken_from
+
+    def _is_over(self, run: str) -> bool:
+        """Whether a run has ended, or never began and is shut out from now on."""
+        here = StoredRun(self.directory / "runs" / run)
+        if self._used is None:
+            return is_over_here(here)
+        if here.is_held():
+            return False
+        if here.exists() and is_over(lines := tuple(here.raw())) and lines:
+            return True
+        there = fetch(self._used, run)
+        return is_over(there.lines) if there.lines else shut_out(self._used, run)
+
+    def _elsewhere(self) -> Sequence[str]:
+        """The names of the runs at home; when that cannot be asked, of those in the mirrors."""
+        for store in (self._used, *self.mirrors):
+            if store is not None:
+                try:
+                    return sorted(store.folders("runs/"))
+                except NOT_STORED as error:
+                    self._warn(f"{error}; what is said about runs is as the other copies have it")
+        return ()
+
+    def _fetch(self, run: str) -> StoredRun:
+        """Bring a run here: made beside the others, and put among them when it is whole."""
+        copies: list[Copy] = []
+        for store in (self._used, *self.mirrors):
+            if store is not None and not copies:
+                with suppress(*NOT_STORED):
+                    copies.append(fetch(store, run))
+        if not copies:
+            raise HomeUnreachable(f"the run {run} could not be fetched", stands="nothing was touched", hint="dr runs")
+        runs = self.directory / "runs"
+        runs.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix="fetched-", dir=self.directory))
+        try:
+            write_copy(place, copies[0])
+            with suppress(FileExistsError, OSError):  # another process has just brought it
+                place.rename(runs / run)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+        return self._local.find(run)
+
+    def _make_equal(self, local: LocalJournal, mirrors: Sequence[Mirror], who: str) -> list[Event]:
+        """Make all copies of a run equal that can be reached; what was ruled to get there."""
+        run, used = local.run, self._used
+        asked = [(mirror, mirror.ask(partial(fetch, mirror.store, run))) for mirror in mirrors]
+        copies = [local_copy(local.stored)]
+        if used is not None:
+            with asking(run):
+                copies.append(fetch(used, run))
+        for mirror, future in asked:
+            there = in_time(mirror, future, MIRROR_READ_WITHIN)
+            copies += [there] if there is not None else []
+        trusted = copy_name(self._rulings.trust, self.home.name)
+        agreement = agree(run, copies, trusted)
+        self._check_home(run, agreement)
+        whole = agreement.whole
+        if HERE in agreement.against:
+            local.cut(agreement.entry or 0)
+        marks = [mark for mark in whole.marks if mark not in copies[0].marks]
+        local.adopt(whole.lines[local.head.size :], marks)
+        if used is not None:
+            with asking(run):
+                bring(used, run, whole, copies[1], who)
+        for mirror in mirrors:
+            if mirror.store.name in agreement.against:
+                mirror.late = f"it has another entry {agreement.entry}"
+            for there in copies:
+                if there.where == mirror.store.name:
+                    mirror.ask(partial(deliver, mirror.store, run, whole, there, within=MIRROR_WITHIN))
+        if agreement.entry is None:
+            return []
+        return [CopyTrusted(copy=trusted, entry=agreement.entry, against=agreement.against)]
+
+    def _check_home(self, run: str, agreement: Agreement) -> None:
+        """What is at home stays there: a run cannot be gone on with at home against what it holds."""
+        if self.home.name in agreement.against:
+            raise JournalBroken(
+                f"{self.home.name} holds another entry {agreement.entry} of {run}, and nothing there is ever replaced",
+                stands="nothing was touched",
+                hint="go on without it: add --without-home REASON",
+            )
