@@ -127,6 +127,24 @@ class RollbackRefused(DrError):
     meaning = "the run is past its point of no return and cannot be rolled back"
 
 
+class EvidenceIncomplete(DrError):
+    code = "evidence-incomplete"
+    exit_status = 21
+    meaning = "nothing was found changed, but signatures that should be there are missing; the entries are named"
+
+
+class Unverifiable(DrError):
+    code = "unverifiable"
+    exit_status = 22
+    meaning = "the journal is whole, but its signatures cannot be judged: no allowed_signers was given"
+
+
+class SigningFailed(DrError):
+    code = "signing-failed"
+    exit_status = 23
+    meaning = "the key that signs the run cannot be used (no agent, wrong passphrase, not allowed); nothing was touched"
+
+
 #: Statuses that no error class stands for.
 PLAIN_STATUSES = (
     (0, "recovered", "the run finished and the steady state held (or the command did what it says)"),

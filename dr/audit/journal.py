@@ -18,6 +18,8 @@ from typing import Protocol
 import msgspec
 
 from dr.audit import chain
+from dr.audit.allowed_signers import AllowedSigners
+from dr.audit.verdict import Verdict, judge
 from dr.core.events import Entry, Event, decode_entry, encode_entry
 from dr.errors import JournalBroken, JournalHeld, JournalUnwritable, NoSuchRun
 
@@ -58,7 +60,12 @@ class Journal(Protocol):
         ...
 
     def checkpoint(self, at: str, actor: str) -> None:
-        """Write down size and head as they are now."""
+        """Write down size and head as they are now, signed where the journal was given somebody who signs.
+
+        Raises:
+            JournalUnwritable: it may or may not be stored.
+            SigningFailed: nothing was written (`dr.audit.signing.Signing.seal`).
+        """
         ...
 
     def close(self) -> None: ...
@@ -67,8 +74,9 @@ class Journal(Protocol):
 class LocalJournal:
     """The `Journal` of a run in its directory."""
 
-    def __init__(self, directory: Path, file: int, head: chain.Head, offset: int) -> None:
+    def __init__(self, directory: Path, file: int, head: chain.Head, offset: int, seal: chain.Seal) -> None:
         self.run = directory.name
+        self._seal = seal
         self._directory = directory
         self._file = file
         self._head = head
@@ -92,10 +100,12 @@ class LocalJournal:
 
     def checkpoint(self, at: str, actor: str) -> None:
         mark = chain.Checkpoint(run=self.run, size=self._head.size, head=self._head.hash, at=at, actor=actor)
+        line = chain.encode_checkpoint(self._seal(mark))
         try:
-            file = os.open(self._directory / CHECKPOINTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+            file = os.open(self._directory / CHECKPOINTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
             try:
-                _write_all(file, msgspec.json.encode(mark) + b"\n")
+                _cut_unfinished(file)
+                _write_all(file, line + b"\n")
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -146,15 +156,20 @@ class StoredRun(msgspec.Struct, frozen=True):
         """The stored plan, as bytes."""
         return self._read(PLAN)
 
-    def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
-        """The checkpoints; none when there is no file yet. An unfinished last line is left out."""
+    def checkpoint_lines(self) -> tuple[bytes, ...]:
+        """The raw lines of the checkpoints; none when there is no file yet. An unfinished last line is left out."""
         path = self.directory / CHECKPOINTS
-        if not path.exists():
-            return ()
-        lines = self._read(CHECKPOINTS).split(b"\n")[:-1]
+        return tuple(self._read(CHECKPOINTS).split(b"\n")[:-1]) if path.exists() else ()
+
+    def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
+        """The checkpoints; their signatures are not judged here.
+
+        Raises:
+            JournalBroken: one cannot be read.
+        """
         try:
-            return tuple(msgspec.json.decode(line, type=chain.Checkpoint) for line in lines)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return tuple(map(chain.decode_checkpoint, self.checkpoint_lines()))
+        except ValueError as error:
             raise _broken(self.run, f"{CHECKPOINTS} cannot be read: {error}") from error
 
     def verify(self) -> tuple[chain.Head, Torn | None]:
@@ -169,6 +184,22 @@ class StoredRun(msgspec.Struct, frozen=True):
         except chain.Broken as broken:
             raise _broken(self.run, str(broken)) from broken
         return head, _torn(head, tail)
+
+    def judge(self, signers: AllowedSigners | None, *, allow_unsigned: bool = False) -> tuple[Verdict, Torn | None]:
+        """Verify the chain, the checkpoints and their signatures; an unfinished last line is told apart.
+
+        Checkpoints are read first: of a run that goes on meanwhile they must not know more than the journal does.
+
+        Raises:
+            JournalBroken: it was tampered with or damaged; each finding is named.
+        """
+        tail: list[bytes] = []
+        marks = self.checkpoint_lines()
+        lines = chain.split(self._blocks(), tail)
+        verdict = judge(self.run, lines, marks, signers, allow_unsigned=allow_unsigned)
+        if verdict.tampered:
+            raise _broken(self.run, "\n  ".join(verdict.tampered))
+        return verdict, _torn(verdict.head, tail)
 
     def entries(self) -> Iterator[Entry]:
         """The entries, decoded one after the other. The chain is not verified here.
@@ -210,11 +241,12 @@ class StoredRun(msgspec.Struct, frozen=True):
             os.close(file)
         return False
 
-    def resume(self, who: str) -> tuple[LocalJournal, Torn | None]:
+    def resume(self, who: str, seal: chain.Seal = chain.unsealed) -> tuple[LocalJournal, Torn | None]:
         """Take the lock, verify, set an unfinished last line aside, and open the journal for appending.
 
         Args:
             who: this process, for the message another one gets (`pid 123 on host`).
+            seal: signs the checkpoints.
 
         Raises:
             JournalHeld: another process has it.
@@ -236,7 +268,7 @@ class StoredRun(msgspec.Struct, frozen=True):
         except BaseException:
             os.close(file)
             raise
-        return LocalJournal(self.directory, file, head, offset), torn
+        return LocalJournal(self.directory, file, head, offset, seal), torn
 
     def _blocks(self) -> Iterator[bytes]:
         try:
@@ -267,7 +299,7 @@ class LocalBook:
         self.directory = directory
         self._runs = directory / "runs"
 
-    def create(self, run: str, plan: bytes, who: str) -> LocalJournal:
+    def create(self, run: str, plan: bytes, who: str, seal: chain.Seal = chain.unsealed) -> LocalJournal:
         """A new, empty journal, locked; the plan beside it. Everything is on stable storage when this returns.
 
         Raises:
@@ -286,7 +318,7 @@ class LocalBook:
                 _sync_directory(directory)
         except OSError as error:
             raise _unwritable(run, place, error) from error
-        return LocalJournal(place, file, chain.EMPTY, 0)
+        return LocalJournal(place, file, chain.EMPTY, 0, seal)
 
     def runs(self) -> tuple[StoredRun, ...]:
         """All runs, oldest first (the names sort by time)."""
@@ -350,6 +382,14 @@ def _create(path: Path, content: bytes) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def _cut_unfinished(file: int) -> None:
+    """Take away an unfinished last line: a crash in the middle of a checkpoint left it, and nobody relied on it."""
+    size = os.fstat(file).st_size
+    rest = os.pread(file, size, 0).rpartition(b"\n")[2]
+    if rest:
+        os.ftruncate(file, size - len(rest))
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -63,7 +63,7 @@ def plan(runbook: Path, environment: str, given: dict[str, str], ungraceful: boo
     if as_json:
         click.echo(raw)
     else:
-        click.echo("\n".join(plan_lines(bound, digest(raw))))
+        click.echo("\n".join(plan_lines(bound, digest(raw), signer_of(config))))
 
 
 @click.command(epilog="\b\nExamples:\n  dr kinds\n  dr kinds queries.terminate")
@@ -93,3 +93,9 @@ def bind_to(runbook: Path, environment: str, given: dict[str, str], *, ungracefu
     """The plan of a runbook file in an environment of `dr.toml`."""
     declared = load_config(config).environment(environment)
     return bind(read(runbook), declared, given, "ungraceful" if ungraceful else "graceful")
+
+
+def signer_of(config: Path) -> str:
+    """Who signs a run, as `dr.toml` says, for the plan; empty: nobody."""
+    signing = load_config(config).signing
+    return f"{signing.identity} ({signing.key})" if signing else ""
