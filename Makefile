@@ -4,15 +4,18 @@
 #   make demo    the incident happens and is recovered          make test    lint, and the tests with coverage
 #   make lint    ruff, mypy, import-linter                      make bench   the speed goals, beside other tools
 #   make lock    renew the lock files from pyproject.toml       make clean   remove what these made
+#   make localstack    AWS on this machine until Ctrl-C: S3, KMS, SNS, SQS, SSM, filled (PORT=4566)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench lock clean debian
+.PHONY: help demo test lint bench lock clean debian localstack localstack-if-possible
 
 VENV  := .venv
 PY    := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PEERS := build/peers-venv
+CLOUD := build/localstack-venv
+PORT  := 4566
 PIP   := -m pip --disable-pip-version-check install --quiet --require-hashes
 
 help:
@@ -21,7 +24,10 @@ help:
 demo: $(READY)
 	@$(VENV)/bin/dr demo $(ARGS)
 
-test: lint debian
+localstack: $(CLOUD)/.ready
+	@$(PY) -m localstack $(PORT)
+
+test: lint debian localstack-if-possible
 	$(PY) -m coverage erase
 	$(PY) -m pytest --cov --cov-report= $(ARGS)
 	$(PY) -m coverage report --skip-covered --sort=cover | tail -n 40
@@ -65,6 +71,14 @@ $(PEERS)/.ready: benchmarks/peers.lock | $(READY)
 	@$(PEERS)/bin/python $(PIP) -r benchmarks/peers.lock
 	@touch $@
 
+# Which release of LocalStack it is depends on the Python versions of this machine: localstack/install.py
+$(CLOUD)/.ready: localstack/install.py $(wildcard localstack/*.lock) | $(READY)
+	@$(PY) -m localstack.install $(CLOUD)
+	@touch $@
+
+localstack-if-possible:
+	@$(MAKE) --no-print-directory $(CLOUD)/.ready || echo "LocalStack is not installed: its tests are skipped"
+
 # apt: install $(1) if we may; false otherwise
 apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing the Debian package $(1)" && \
   { DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends $(1) || \
@@ -76,14 +90,17 @@ debian:
 	  echo "pgbouncer is not installed and cannot be from here (that takes root and apt-get): its tests are skipped"
 
 # Resolved for every platform and Python at once, with the hashes of the index's files and no word of which index it was.
+# LocalStack's upstream is archived and newer versions of what it uses break it: its pins stay, only hashes are renewed.
 lock: | $(VENV)/bin/python
 	@[ -x build/lock-venv/bin/uv ] || { $(PY) -m venv build/lock-venv && \
 	  build/lock-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
-	@set -eu; compile() { build/lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' "$$@"; }; \
-	compile --extra demo --extra dev --output-file requirements.lock pyproject.toml; \
-	compile --output-file benchmarks/peers.lock benchmarks/peers.in
+	@set -eu; compile() { build/lock-venv/bin/uv pip compile --quiet --universal --python-version "$$@" \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'; }; \
+	compile 3.11 --upgrade --extra demo --extra dev --output-file requirements.lock pyproject.toml; \
+	compile 3.11 --upgrade --output-file benchmarks/peers.lock benchmarks/peers.in; \
+	compile 3.13 --output-file localstack/localstack-2026.3.0.lock localstack/localstack-2026.3.0.in; \
+	compile 3.11 --output-file localstack/localstack-4.13.1.lock localstack/localstack-4.13.1.in
 
 clean:
 	rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	find dr tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find dr tests benchmarks localstack -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -187,7 +187,7 @@ class _Binding:
             title=spec.title,
             reversal=step.reversal,
             observable=step.observable,
-            targets=step.targets(),
+            targets=self._reached(step),
             retry=spec.retry,
             timeout=timeout,
             on_failure=spec.on_failure,
@@ -218,6 +218,12 @@ class _Binding:
             else:
                 self._used.add(name)
                 self._used.update(other for other in _referred(declared[name]) if other in declared)
+
+    def _reached(self, step: Step) -> tuple[str, ...]:
+        """The targets a step reaches: those it names, and those that these name (a read router names its databases)."""
+        named = step.targets()
+        declared = self._environment.targets if self._environment else {}
+        return (*named, *(other for name in named if name in declared for other in _referred(declared[name])))
 
     def _where(self, name: str, path: Path) -> Path:
         """The field in which the target is named, so that the error points at it."""

@@ -22,6 +22,7 @@ from dr.core.duration import encode_hook
 from dr.core.plan import Plan, PlannedStep
 from dr.core.runbook import Retry
 from dr.core.step import Evidence, InPlace, NotInPlace, Observation, OutOfTime, Step, StopRequested, Unknown
+from dr.errors import JournalUnwritable
 from dr.workers import Done, Job, Workers
 
 T = TypeVar("T")
@@ -262,7 +263,7 @@ class Engine:
                 return self._ask(question)
             case d.End(finish=finish, service=service):
                 self.record(e.RunEnded(finish=finish, service=service))
-                self._checkpoint()
+                self._seal()
                 return s.Ended(finish, service)
         return 0.0
 
@@ -463,6 +464,13 @@ class Engine:
         self.record(e.RunStopped(because=because))
         self._checkpoint()
         return Interrupted(because)
+
+    def _seal(self) -> None:
+        """The last checkpoint. The run is over and its end is recorded: without it only the proof is weaker."""
+        try:
+            self._checkpoint()
+        except JournalUnwritable as error:
+            self._world.watcher.say("journal", f"{error.what}; the run ended without its last checkpoint")
 
     def _checkpoint(self) -> None:
         self._journal.checkpoint(iso(self._world.clock.utc()), self._actor)

@@ -14,6 +14,7 @@ from dr.audit.keys import check_identity, check_key
 from dr.core.duration import decode_hook
 from dr.core.runbook import Name
 from dr.core.secret import SecretRef, check_reference
+from dr.core.step import target_fields
 from dr.errors import UsageError
 from dr.findings import Path as ValuePath
 from dr.findings import Place, did_you_mean, explain, text_of, wrong
@@ -118,6 +119,13 @@ class Config:
             if not wrong_here:
                 config = msgspec.convert(raw, kind, dec_hook=decode_hook)
                 targets[target] = absolute_paths(config, self.path.parent.absolute())
+        for target, config in targets.items():
+            for other, role in target_fields(config):
+                if other in spec.targets and (other not in targets or role.protocol in targets[other].speaks):
+                    continue
+                what = f"the target {target!r} names {other!r}, which is no {role.protocol} of this environment"
+                what += did_you_mean(other, (known for known in targets if role.protocol in targets[known].speaks))
+                findings.append((place(self._text, ("environments", name, "targets", target)), what))
         if findings:
             raise wrong(str(self.path), findings)
         return Environment(name, targets)

@@ -22,8 +22,8 @@ from dr.core import state as s
 from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, decode_plan, digest, encode_plan
 from dr.core.secret import is_reference
-from dr.core.step import Step
-from dr.engine import Engine, Operator, Stop, Watcher, World, iso
+from dr.core.step import Evidence, OutOfTime, Step
+from dr.engine import Engine, Here, Operator, Stop, Watcher, World, iso
 from dr.errors import (
     JournalBroken,
     JournalUnwritable,
@@ -136,6 +136,22 @@ def preflight(plan: Plan, targets: RealTargets) -> None:
             stands="nothing was touched; no run was started",
             hint="mend it, or run with --ungraceful to pass over the steps that allow it",
         )
+
+
+def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str]]:
+    """What each step would act on right now, where it can tell; or why it cannot be looked at. Changes nothing."""
+    verify = (plan.steady_state,) if plan.steady_state else ()
+    for planned in (*plan.steps(), *verify):
+        here = Here(world, "look", planned.id, 0, PREFLIGHT)
+        try:
+            seen = world.step(planned).preview(here)
+        except (TargetUnreachable, LookupError, OutOfTime) as error:
+            yield planned, str(error)
+        else:
+            if seen is not None:
+                yield planned, seen
+        finally:
+            here.close()
 
 
 def start(book: LocalBook, plan: Plan, world: World, author: Author, *, reason: str, detected: str) -> Engine:
@@ -334,8 +350,10 @@ def this_process() -> str:
 
 def _name(plan: Plan) -> str:
     """A name that sorts by time, says what it was, and is never given twice."""
-    when = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{when}-{plan.runbook}-{randomness.token_hex(3)}"
+    # To the millisecond: `latest` must be right too when a script has started two runs in one second.
+    when = datetime.fromtimestamp(time.time(), UTC)
+    stamp = f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03}Z"
+    return f"{stamp}-{plan.runbook}-{randomness.token_hex(3)}"
 
 
 def _ping(targets: RealTargets, name: str) -> str:

@@ -10,7 +10,7 @@ MASK = "***"
 SHORTEST = 4
 """Characters below which a secret is only masked where it stands alone: `a` is in every sentence."""
 LARGEST = 64 * 1024
-"""Bytes of a secret file."""
+"""Characters of a secret file."""
 
 
 class Secrets:
@@ -34,9 +34,9 @@ class Secrets:
         return value
 
     def remember(self, value: str) -> None:
-        """Mask `value` from now on."""
+        """Mask `value` from now on, also as Python quotes it in an error."""
         with self._lock:
-            self._values.add(value)
+            self._values |= {value, repr(value)[1:-1]}
 
     def mask(self, text: str) -> str:
         """`text` without any secret value."""
@@ -51,10 +51,13 @@ class Secrets:
     def _from_file(self, reference: str, name: str) -> str:
         try:
             with Path(name).expanduser().open(encoding="utf-8") as file:
-                return file.read(LARGEST).strip("\r\n")
+                content = file.read(LARGEST + 1)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"
             raise _missing(reference, why.lower()) from None
+        if len(content) > LARGEST:
+            raise _missing(reference, f"the file is larger than {LARGEST:,} characters")
+        return content.strip("\r\n")
 
 
 def _missing(reference: str, why: str) -> SecretMissing:

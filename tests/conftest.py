@@ -6,6 +6,8 @@ import pytest
 
 from dr.demo.postgres import Pair, pair
 
+pytest_plugins = ["tests.localstack_fixture"]
+
 
 @pytest.fixture(scope="session")
 def postgres_pair() -> Iterator[Pair]:

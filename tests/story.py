@@ -37,7 +37,7 @@ import msgspec
 
 from tests.cli.shell import PATIENCE, environment, write
 
-_RUN = re.compile(r"\d{8}T\d{6}Z-[a-z0-9-]+-[0-9a-f]{6}")
+_RUN = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[a-z0-9-]+-[0-9a-f]{6}")
 _UNTIL = re.compile(r'\(until "(.+)"\)')
 _LOCK = re.compile(r"\(somebody locks (\S+)\)")
 _UNLOCK = re.compile(r"\((\S+) is free again\)")

@@ -30,6 +30,7 @@ from dr.errors import JournalUnwritable
 from dr.secrets import MASK, Secrets
 from tests.simulated import process
 from tests.simulated.clock import EPOCH
+from tests.simulated.journal import MemoryJournal
 from tests.simulated.plans import ONCE, THRICE, plan, step
 from tests.simulated.process import Simulation
 from tests.simulated.site import LATE, Script, Site
@@ -759,6 +760,21 @@ def test_a_run_that_was_stopped_at_a_question_still_asks_it() -> None:
     assert isinstance(simulation.run(), Interrupted)
     simulation.stop.at = 1000
     assert isinstance(simulation.run(), Waiting)
+
+
+# The end
+
+
+def test_a_run_whose_last_checkpoint_cannot_be_written_has_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is durable; to call it unfinished would send the operator to a resume that is refused."""
+
+    def refuse(*_: object) -> None:
+        raise JournalUnwritable("no room")
+
+    monkeypatch.setattr(MemoryJournal, "checkpoint", refuse)
+    simulation = Simulation(plan(step("a")))
+    assert simulation.run() == WELL
+    assert [text for _, text in simulation.watcher.said if "no room" in text]
 
 
 # The watcher

@@ -108,7 +108,7 @@ def check(lines: Iterable[bytes], head: Head = EMPTY, checkpoints: Sequence[Chec
 
 
 def split(blocks: Iterable[bytes], tail: list[bytes]) -> Iterator[bytes]:
-    """The complete lines of a file read in blocks. What stands after the last newline, if anything, is put into `tail`."""
+    """The complete lines of a file read in blocks. Anything after the last newline goes into `tail`."""
     rest = b""
     for block in blocks:
         lines = (rest + block).split(b"\n")
@@ -123,7 +123,7 @@ def _meet(marks: list[Checkpoint], size: int, head: str) -> int:
     while marks and marks[-1].size == size:
         if marks[-1].head != head:
             what = f"{_named(marks[-1])} holds another hash of it"
-            raise Broken(size - 1, f"{what}: this entry or one before it was changed")
+            raise Broken(max(size - 1, 0), f"{what}: this entry or one before it was changed")
         marks.pop()
     return marks[-1].size if marks else -1
 
@@ -140,5 +140,6 @@ def _why(line: bytes, last: str, seq: int) -> str:
     if not line.startswith(prev):
         if seq == 0:
             return "it is not the first entry of a journal: what was before it is missing"
-        return f"it does not follow entry {seq - 1}: that entry was changed, or one between them was removed, added or moved"
+        before = f"entry {seq - 1}"
+        return f"it does not follow {before}: that entry was changed, or one between them was removed, added or moved"
     return "its number is not the next one"

@@ -3,13 +3,17 @@
     <directory>/runs/<run>/plan.json          the plan, created once
                            journal.jsonl      the entries, appended and synced
                            checkpoints.jsonl  size and head at each pause and at the end
-                           torn-<seq>         what a crash left unfinished, kept when the run was resumed
+                           torn-<seq>-<hash>  what a crash left unfinished, kept when the run was resumed
 
 One writer holds a lock on the journal file; the kernel releases it when the process ends, however it ends.
 """
 
+import contextlib
+import errno
 import fcntl
 import os
+import shutil
+import time
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +32,11 @@ JOURNAL = "journal.jsonl"
 PLAN = "plan.json"
 CHECKPOINTS = "checkpoints.jsonl"
 HOLDER = "holder"
+UNKNOWN_HOLDER = "an unknown process"
+LOOKS = 20
+"""How often a lock is tried before it counts as held: whoever asks whether a run is held has it for a moment."""
+LOOK_EVERY = 0.01
+"""Seconds between two tries."""
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -39,7 +48,10 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Torn(msgspec.Struct, frozen=True):
-    """An unfinished last line, as a crash in the middle of a write leaves it. It never had an effect (safety rule 1)."""
+    """An unfinished last line, as a crash in the middle of a write leaves it.
+
+    Nothing was done on the strength of it (safety rule 1).
+    """
 
     seq: int
     bytes: int
@@ -111,11 +123,14 @@ class LocalJournal:
                 os.close(file)
             _sync_directory(self._directory)
         except OSError as error:
-            raise _unwritable(self.run, self._directory / CHECKPOINTS, error) from error
+            raise _unwritable(self.run, self._directory / CHECKPOINTS, error, started=True) from error
 
     def close(self) -> None:
+        """Give the lock back. Harmless when repeated."""
         self._usable = False
-        os.close(self._file)
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def _check_usable(self) -> None:
         if not self._usable:
@@ -126,21 +141,28 @@ class LocalJournal:
             )
 
     def _write(self, data: bytes) -> None:
-        """Append and sync, or stop for good: whether a failed write is on the disk is only known by reading it again."""
+        """Append and sync, or stop for good: whether a failed write is on the disk only reading it again will tell."""
+        self._usable = False
         try:
-            if os.fstat(self._file).st_size != self._offset:
-                self._usable = False
-                raise JournalHeld(
-                    f"another process has written to the journal of {self.run}",
-                    stands="this process has stopped and touches nothing further",
-                    hint=f"dr audit verify {self.run}",
-                )
+            self._check_untouched()
             _write_all(self._file, data)
             os.fdatasync(self._file)
         except OSError as error:
-            self._usable = False
-            raise _unwritable(self.run, self._directory / JOURNAL, error) from error
+            raise _unwritable(self.run, self._directory / JOURNAL, error, started=self._head.size > 0) from error
+        self._usable = True
         self._offset += len(data)
+
+    def _check_untouched(self) -> None:
+        """Nobody else has written to the file, and it is still there for a reader to find."""
+        found = os.fstat(self._file)
+        if found.st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "it was removed while the run was going on")
+        if found.st_size != self._offset:
+            raise JournalHeld(
+                f"another process has written to the journal of {self.run}",
+                stands="this process has stopped and touches nothing further",
+                hint=f"dr audit verify {self.run}",
+            )
 
 
 class StoredRun(msgspec.Struct, frozen=True):
@@ -223,9 +245,9 @@ class StoredRun(msgspec.Struct, frozen=True):
     def holder(self) -> str:
         """Who wrote to the journal last, for messages: `pid 123 on host`."""
         try:
-            return (self.directory / HOLDER).read_text(encoding="utf-8").strip()
-        except OSError:
-            return "an unknown process"
+            return (self.directory / HOLDER).read_text(encoding="utf-8").strip() or UNKNOWN_HOLDER
+        except (OSError, UnicodeDecodeError):
+            return UNKNOWN_HOLDER
 
     def is_held(self) -> bool:
         """Whether a live process holds the journal."""
@@ -256,7 +278,7 @@ class StoredRun(msgspec.Struct, frozen=True):
         try:
             file = os.open(self.directory / JOURNAL, os.O_RDWR | os.O_APPEND)
         except OSError as error:
-            raise _unwritable(self.run, self.directory / JOURNAL, error) from error
+            raise _unwritable(self.run, self.directory / JOURNAL, error, started=True) from error
         try:
             _lock(file, self)
             head, torn = self.verify()
@@ -306,18 +328,22 @@ class LocalBook:
             JournalUnwritable: there is no room or no permission, or the name is taken.
         """
         place = self._runs / run
-        try:
-            self._runs.mkdir(parents=True, exist_ok=True)
-            place.mkdir()
-            _create(place / PLAN, plan)
-            file = os.open(place / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
-            _lock(file, StoredRun(place))
-            os.fsync(file)
-            _write_holder(place, who)
-            for directory in (place, self._runs, self.directory):
-                _sync_directory(directory)
-        except OSError as error:
-            raise _unwritable(run, place, error) from error
+        with contextlib.ExitStack() as undo:
+            try:
+                self._runs.mkdir(parents=True, exist_ok=True)
+                place.mkdir()
+                undo.callback(shutil.rmtree, place, ignore_errors=True)
+                _create(place / PLAN, plan)
+                file = os.open(place / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
+                undo.callback(os.close, file)
+                _lock(file, StoredRun(place))
+                os.fsync(file)
+                _write_holder(place, who)
+                for directory in (place, self._runs, self.directory):
+                    _sync_directory(directory)
+            except OSError as error:
+                raise _unwritable(run, place, error, started=False) from error
+            undo.pop_all()
         return LocalJournal(place, file, chain.EMPTY, 0, seal)
 
     def runs(self) -> tuple[StoredRun, ...]:
@@ -346,28 +372,37 @@ class LocalBook:
 
 
 def _lock(file: int, stored: StoredRun) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise JournalHeld(
-            f"the run {stored.run} is held by {stored.holder()}",
-            stands="nothing was touched",
-            hint="wait until that process has ended, or look at it with `dr show " + stored.run + "`",
-        ) from None
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOOK_EVERY)
+        else:
+            return
+    raise JournalHeld(
+        f"the run {stored.run} is held by {stored.holder()}",
+        stands="nothing was touched",
+        hint=f"wait until that process has ended, or look at it with `dr show {stored.run}`",
+    )
 
 
 def _set_aside(stored: StoredRun, file: int, torn: Torn, offset: int) -> None:
-    """Keep the unfinished bytes in a file of their own, then cut them off the journal."""
+    """Keep the unfinished bytes in a file of their own, then cut them off the journal.
+
+    The name tells them from another unfinished line in the same place, which two crashes in a row can leave. A crash in
+    here changes nothing: the file gets its name when it is whole.
+    """
     try:
-        content = os.pread(file, torn.bytes, offset)
-        aside = stored.directory / f"torn-{torn.seq}"
-        if not aside.exists():
-            _create(aside, content)
+        whole = stored.directory / f"torn-{torn.seq}-{torn.sha256[:16]}"
+        part = whole.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        _create(part, os.pread(file, torn.bytes, offset))
+        part.rename(whole)
+        _sync_directory(stored.directory)
         os.ftruncate(file, offset)
         os.fsync(file)
-        _sync_directory(stored.directory)
     except OSError as error:
-        raise _unwritable(stored.run, stored.directory / JOURNAL, error) from error
+        raise _unwritable(stored.run, stored.directory / JOURNAL, error, started=True) from error
 
 
 def _torn(head: chain.Head, tail: list[bytes]) -> Torn | None:
@@ -401,7 +436,8 @@ def _write_all(file: int, data: bytes) -> None:
 
 def _write_holder(directory: Path, who: str) -> None:
     """Only for messages; the lock is what counts."""
-    (directory / HOLDER).write_text(who + "\n", encoding="utf-8")
+    with contextlib.suppress(OSError):
+        (directory / HOLDER).write_text(who + "\n", encoding="utf-8")
 
 
 def _sync_directory(directory: Path) -> None:
@@ -412,11 +448,11 @@ def _sync_directory(directory: Path) -> None:
         os.close(file)
 
 
-def _unwritable(run: str, path: Path, error: OSError) -> JournalUnwritable:
+def _unwritable(run: str, path: Path, error: OSError, *, started: bool) -> JournalUnwritable:
     return JournalUnwritable(
         f"the journal cannot be written: {path}: {error.strerror}",
-        stands="stopped before the next effect; what is recorded so far is safe",
-        hint=f"make room or mend the permissions, then: dr resume {run}",
+        stands="stopped before the next effect; what is recorded so far is safe" if started else "nothing was touched",
+        hint="make room or mend the permissions, then: dr " + (f"resume {run}" if started else "run"),
     )
 
 

@@ -21,7 +21,7 @@ COMMANDS = {
     "resume": ("dr.cli.running", "Go on with a run that was stopped, paused or killed."),
     "rollback": ("dr.cli.running", "Undo what a run has applied, in reverse order."),
     "answer": ("dr.cli.running", "Answer the question a run is paused on, and go on."),
-    "runs": ("dr.cli.reading", "List the runs in the journal."),
+    "runs": ("dr.cli.reading", "List the runs in the journal, newest last."),
     "show": ("dr.cli.reading", "Show where a run stands and what happened in it."),
     "audit": ("dr.cli.auditing", "Verify and read the journal, and hand over the evidence."),
     "kinds": ("dr.cli.planning", "List the kinds of steps and their parameters."),
@@ -103,6 +103,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except DrError as error:
         say_error(error)
         status = error.exit_status
+    except OSError as error:
+        silence(STDOUT)  # the disk of the output may be what is full, and Python would find out again when it ends
+        say_error(_refused(error))
+        status = DrError.exit_status
     except Exception as error:  # noqa: BLE001 - the second of the two broad boundaries: no traceback for anything a user can cause
         say_error(_internal(error))
         status = DrError.exit_status
@@ -124,6 +128,15 @@ def say_error(error: DrError) -> None:
         complain(f"stands: {error.stands}")
     if error.hint:
         complain(f"next:   {error.hint}")
+
+
+def _refused(error: OSError) -> DrError:
+    place = f"{error.filename}: " if error.filename else ""
+    return DrError(
+        f"the system refused: {place}{error.strerror or error}",
+        stands="what is in the journal is safe",
+        hint="dr runs   (and `dr resume RUN` for a run that has not ended)",
+    )
 
 
 def _internal(error: Exception) -> DrError:

@@ -72,7 +72,11 @@ def run(
     journal: Path | None,
     config: Path,
 ) -> None:
-    """Execute a runbook: show the plan, ask, carry it out, verify the steady state."""
+    """Execute a runbook.
+
+    Shows the plan, asks, carries it out, and verifies the steady state. Every step is recorded before it touches
+    anything: whatever happens, `dr resume` goes on.
+    """
     detected = _timestamp(detected) if detected else ""
     plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
     if not as_json:
@@ -101,7 +105,7 @@ def run(
     epilog="""\b
 Examples:
   dr resume latest
-  dr resume 20230515T144500Z-database-overload-3fa9c1
+  dr resume 20230515T144500.000Z-database-overload-3fa9c1
   dr resume 20230515T1445 --json"""
 )
 @run_argument

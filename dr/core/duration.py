@@ -5,14 +5,17 @@ from typing import Any
 
 import msgspec
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
-LONGEST = 366 * 86400.0
+LONGEST = 366 * _UNITS["d"]
+"""Milliseconds (safety rule 15)."""
+ROUNDING = 0.001
+"""Milliseconds that a number such as 0.1 may be off in binary."""
 
 
 class Duration(float):
-    """A time span in seconds.
+    """A time span in seconds, to the millisecond.
 
     Written in YAML and JSON as text with a unit, because `30` alone has been read both ways.
     """
@@ -21,8 +24,8 @@ class Duration(float):
         if float(self) == 0.0:
             return "0s"
         parts, rest = [], round(float(self) * 1000)
-        for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
-            count, rest = divmod(rest, size)
+        for unit in reversed(_UNITS):
+            count, rest = divmod(rest, _UNITS[unit])
             if count:
                 parts.append(f"{count}{unit}")
         return "".join(parts)
@@ -34,16 +37,19 @@ def parse_duration(text: object) -> Duration:
     """The duration written as `text`.
 
     Raises:
-        ValueError: not a number with a unit, or longer than a year.
+        ValueError: not a number with a unit, finer than a millisecond, or longer than a year.
     """
     if isinstance(text, Duration):
         return text
     if not isinstance(text, str) or not _WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration; write a number with a unit, such as 500ms, 30s, 5m or 1h30m")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    if seconds > LONGEST:
+    milliseconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if milliseconds > LONGEST:
         raise ValueError(f"{text!r} is longer than a year")
-    return Duration(seconds)
+    whole = round(milliseconds)
+    if abs(whole - milliseconds) > ROUNDING:
+        raise ValueError(f"{text!r} is finer than a millisecond")
+    return Duration(whole / 1000)
 
 
 def duration(text: str) -> Duration:

@@ -67,7 +67,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return next((step for step in self.steps() if step.reversal == "impossible" and not step.skip), None)
 
 
-_encoder = msgspec.json.Encoder(enc_hook=encode_hook, order="deterministic")
+_encoder = msgspec.json.Encoder(enc_hook=encode_hook, order="sorted")
 _decoder = msgspec.json.Decoder(Plan, dec_hook=decode_hook)
 
 

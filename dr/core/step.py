@@ -5,7 +5,7 @@ never a technology, and reaches them through `Here`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar, assert_never
 
 import msgspec
 
@@ -139,13 +139,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         """Look whether `before` stands again: `InPlace` means undone. By default: the effect is no longer seen."""
-        match self.observe(here):
+        seen = self.observe(here)
+        match seen:
             case NotInPlace(evidence):
                 return InPlace(evidence)
             case InPlace(evidence):
                 return NotInPlace(evidence)
-            case Unknown() as unknown:
-                return unknown
+            case Unknown():
+                return seen
+            case _:
+                assert_never(seen)
 
 
 class TargetRole(msgspec.Struct, frozen=True):
@@ -179,23 +182,27 @@ _roles: dict[type[msgspec.Struct], tuple[tuple[str, TargetRole | None], ...]] = 
 def _fields_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, TargetRole | None], ...]:
     """Fields of a type that name a target or may hold something that does. Remembered: a runbook has 1,000 steps."""
     if kind not in _roles:
-        found = []
         info = msgspec.inspect.type_info(kind)
         assert isinstance(info, msgspec.inspect.StructType)
-        for field in info.fields:
-            inner, role = field.type, None
-            if isinstance(inner, msgspec.inspect.Metadata):
-                role = (inner.extra or {}).get("target")
-            found.append((field.name, role))
-        _roles[kind] = tuple(found)
+        _roles[kind] = tuple((field.name, _role(field.type)) for field in info.fields)
     return _roles[kind]
+
+
+def _role(kind: msgspec.inspect.Type) -> TargetRole | None:
+    """The role of a field that names a target, or may name one and may be left out."""
+    members = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    marks = (item.extra or {} for item in members if isinstance(item, msgspec.inspect.Metadata))
+    return next((mark["target"] for mark in marks if "target" in mark), None)
 
 
 class Catalogue(Mapping[str, type[Step]]):
     """The kinds of step by name; a closed set, made once in `dr.steps`."""
 
     def __init__(self, kinds: Iterable[type[Step]]) -> None:
-        self._kinds = {kind.kind: kind for kind in kinds}
+        self._kinds: dict[str, type[Step]] = {}
+        for kind in kinds:
+            if self._kinds.setdefault(kind.kind, kind) is not kind:
+                raise ValueError(f"two kinds of step are called {kind.kind}")
 
     def __getitem__(self, name: str) -> type[Step]:
         return self._kinds[name]

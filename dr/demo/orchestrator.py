@@ -1,7 +1,6 @@
 """`dr` as a process of its own, as an operator runs it: followed by what it writes, killed like any other process."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -57,7 +56,6 @@ class Orchestrator:
             )
         )
         self._environment = {
-            **os.environ,
             "DR_DEMO_PRIMARY": stage.logins.rescuer_dsn(stage.servers.primary),
             "DR_DEMO_STANDBY": stage.logins.rescuer_dsn(stage.servers.standby),
         }

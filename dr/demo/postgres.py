@@ -69,7 +69,8 @@ class Server:
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         """A superuser's connection in autocommit mode, by the socket that is this server's alone."""
-        return psycopg.connect(host=str(self._workspace.directory), port=self.port, user="postgres", autocommit=True)
+        place = str(self._workspace.directory)
+        return psycopg.connect(host=place, port=self.port, user="postgres", dbname="postgres", autocommit=True)
 
     def version(self) -> str:
         """The server's version, such as 18.4."""
@@ -79,7 +80,7 @@ class Server:
     def command(self, program: str, *arguments: str | Path) -> None:
         """Run one of PostgreSQL's programs as the server's user. Raises CommandFailed."""
         argv = [*self._who.prefix, self._who.binaries / program, *arguments]
-        self._workspace.run(argv, f"{self.name}.log", env=environment())
+        self._workspace.run(argv, f"{self.name}.log")
 
     def start(self) -> None:
         """Start and wait until connections are accepted. Raises CommandFailed with the log's end."""
@@ -115,7 +116,7 @@ class Server:
     def _launch(self) -> subprocess.Popen[bytes]:
         own = ("-D", self.data, "-p", str(self.port), "-k", self._workspace.directory)
         argv: list[str | Path] = [*self._who.prefix, self._who.binaries / "postgres", *own]
-        return self._workspace.spawn(argv, f"{self.name}.log", env=environment())
+        return self._workspace.spawn(argv, f"{self.name}.log")
 
     def _accepts(self) -> bool:
         if self._process is not None and self._process.poll() is not None:
@@ -192,12 +193,6 @@ def streams(primary: Server) -> bool:
     with primary.connect() as connection:
         rows = connection.execute("select state from pg_stat_replication").fetchall()
     return ("streaming",) in rows
-
-
-def environment() -> dict[str, str]:
-    """The present environment without the variables that steer PostgreSQL's programs."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def free_port() -> int:

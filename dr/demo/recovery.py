@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from textwrap import shorten
 
 from dr.core import events as e
 from dr.core.plan import STEADY_STATE, Plan
@@ -14,6 +15,7 @@ from dr.report.words import sentence
 from dr.steps import CATALOGUE
 
 RUNBOOK = Path("runbooks", "database-overload.yaml")
+MOST_WORDS = 160  # characters of an entry that are shown; the journal has all of it
 
 
 def check_step(plan: Plan, step: str | None) -> None:
@@ -66,19 +68,20 @@ def show(screen: Screen, plan: Plan, entry: e.Entry) -> None:
     """A line for an entry of the run."""
     at = parse_iso(entry.at)
     kinds = {planned.id: planned.kind for planned in plan.steps()}
+    words = shorten(sentence(entry.event), MOST_WORDS, placeholder=" …")
     match entry.event:
         case e.ApplyReturned():
             return  # a claim; what was seen of it follows
         case e.StepDone(step=step):
-            screen.step(at, sentence(entry.event), "green")
+            screen.step(at, words, "green")
             if kinds[step] in timeline.DONE:
                 screen.mark(timeline.DONE[kinds[step]], at)
         case e.HealthObserved(well=True, evidence=evidence):
             screen.step(at, f"the steady state held for {evidence['held']} s", "bold green")
-            screen.mark(timeline.HELD, at)
+            screen.mark(timeline.RECOVERED, at)
         case e.StepSkipped(step=step):
             screen.step(at, f"{step}: no. {screen.affected_since(timeline.DONE[timeline.DISABLE])}", "yellow")
         case e.AttemptFailed() | e.RunResumed():
-            screen.step(at, sentence(entry.event), "yellow")
+            screen.step(at, words, "yellow")
         case _:
-            screen.step(at, sentence(entry.event))
+            screen.step(at, words)

@@ -16,6 +16,7 @@ from dr.demo.traffic import SLOW, Traffic
 from dr.report.exhibit import Comparison
 
 MARGIN = 2
+HEAD = 14  # columns before the text of a line
 REFRESH = 4  # pictures a second
 
 
@@ -57,12 +58,12 @@ class Screen:
 
     def say(self, head: str, text: str, style: str = "") -> None:
         """A line: what it is about, and what there is to say."""
-        self._line(Text.assemble(" " * MARGIN, (f"{head:<12}", style or "dim"), text))
+        self._line(Text(head, style or "dim"), Text(text))
 
     def step(self, at: float, text: str, style: str = "") -> None:
         """A line of the recovery, with the time since detection."""
         elapsed = "" if self.detected is None else f"+{at - self.detected:5.1f} s"
-        self._line(Text.assemble(" " * MARGIN, (f"{elapsed:<12}", "cyan"), (text, style)))
+        self._line(Text(elapsed, "cyan"), Text(text, style))
 
     def affected_since(self, what: str) -> str:
         """How the visitors fared since a moment that was marked, in words."""
@@ -72,22 +73,30 @@ class Screen:
     def command(self, text: str) -> None:
         """A command that is typed."""
         self.console.print()
-        self._line(Text.assemble(" " * MARGIN, ("$ ", "dim"), (text, "bold")))
+        self.console.print(Text.assemble(" " * MARGIN, ("$ ", "dim"), (text, "bold")), soft_wrap=True)
 
     def table(self, comparison: Comparison) -> None:
         """A table, and below it where its figures come from."""
-        table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for number, column in enumerate(comparison.columns):
             table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
         for row in comparison.rows:
             table.add_row(*map(Text, row))
-        self.console.print(Padding(table, (0, MARGIN)))
+        self.console.print(Padding(table, (0, 0, 0, MARGIN)))
         self.console.print()
         self.console.print(Padding(Text(comparison.how, style="dim"), (0, MARGIN)))
 
-    def _line(self, text: Text) -> None:
-        """One line: cut off where a terminal ends, whole where it goes to a file."""
-        self.console.print(text, no_wrap=True, overflow="ellipsis", crop=False, soft_wrap=not self.console.is_terminal)
+    def _line(self, head: Text, text: Text) -> None:
+        """Head and text side by side: a long text is folded on a terminal, and stays one line in a file."""
+        head.pad_left(MARGIN)
+        head.truncate(HEAD, pad=True)
+        if not self.console.is_terminal:
+            self.console.print(head.append_text(text), soft_wrap=True)
+            return
+        line = Table.grid(padding=0)
+        line.add_column(width=HEAD)
+        line.add_row(head, text)
+        self.console.print(line)
 
     def plot(self, traffic: Traffic, since: float, until: float, marks: Mapping[str, float]) -> None:
         """How many visitors were affected over time."""
@@ -104,7 +113,7 @@ class Screen:
         picture = Text("\n".join(rows))
         picture.highlight_regex(r"[▁-█#:.]+(?=[▁-█#:. ]*$)", "red")
         return Group(
-            Padding(picture, (0, MARGIN)), Padding(Text("   ".join(plot.legend(columns)), style="dim"), (0, MARGIN))
+            Padding(picture, (0, MARGIN)), Padding(Text("  ".join(plot.legend(columns)), style="dim"), (0, MARGIN))
         )
 
     def _picture(self) -> RenderableType:

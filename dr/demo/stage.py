@@ -1,7 +1,6 @@
 """Everything the incident needs, running: two databases, the shop, its visitors and its monitoring."""
 
 import http.client
-import os
 import secrets
 import socket
 import sys
@@ -54,7 +53,7 @@ def open_shop(workspace: Workspace, servers: postgres.Pair, logins: database.Log
         workspace.spawn(
             python("shop", "--flags", str(flag_file), "--socket", str(descriptor)),
             "shop.log",
-            env={**os.environ, **connections},
+            env=connections,
             pass_fds=[descriptor],
         )
         port: int = listening.getsockname()[1]

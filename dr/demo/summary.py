@@ -45,9 +45,8 @@ def tell(
         how=tables[1].how,
     )
     write_report(folder, stored, Exhibits(series=(series,), comparisons=tables))
-    screen.title("The journal")
     screen.command(f"dr audit verify {stored.run} --journal {folder}")
-    screen.say("", orchestrator.verify(stored.run, folder))
+    screen.say("", orchestrator.verify(stored.run, folder).removeprefix(f"{stored.run}: "))
     screen.say("report", str(folder))
 
     missed = [phase for phase in phases if not phase.as_claimed]

@@ -14,7 +14,7 @@ BIN = 0.5  # seconds of a column of a plot
 DISABLE, TERMINATE, SHIFT = "feature.disable", "queries.terminate", "reads.shift"
 
 # What is marked in a plot, in the order in which it happens.
-RELEASED, ALARM, HELD = "released", "alarm", "steady state held"
+RELEASED, ALARM, RECOVERED = "released", "alarm", "recovered"
 DONE = {DISABLE: "disabled", TERMINATE: "queries ended", SHIFT: "reads moved"}
 
 
@@ -73,10 +73,10 @@ def moments(entries: Iterable[e.Entry], plan: Plan) -> Moments:
             case e.StepDone(step=step):
                 done[kinds[step]] = at
             case e.HealthObserved(well=True):
-                done[HELD] = at
+                done[RECOVERED] = at
             case _:
                 pass
-    return Moments(done[DISABLE], began[TERMINATE], done[TERMINATE], done[SHIFT], done[HELD])
+    return Moments(done[DISABLE], began[TERMINATE], done[TERMINATE], done[SHIFT], done[RECOVERED])
 
 
 def phases(traffic: Traffic, seen: Observed, at: Moments) -> tuple[Phase, Phase, Phase, Phase]:
@@ -104,7 +104,7 @@ def comparison(seen: Observed, at: Moments, alone: Phase, hold: str) -> Comparis
             ("   affected after that alone", "still slow", f"{alone.share:.0%} of the visitors"),
             ("its runaway queries ended", "", after(at.ended)),
             ("reads moved to the standby", "10:45    45 min", after(at.moved)),
-            ("back to normal", "11:00    60 min", f"{after(at.recovered)}, the last {hold} watching"),
+            ("back to normal", "11:00    60 min", f"{after(at.recovered)} ({hold} of it watched)"),
         ),
         how="The incident's times are from its report, this run's from its journal. In 2023 it took until "
         "10:20 to find the faulty code; here the runbook is told which feature it is, and finding it is not "
@@ -144,5 +144,5 @@ def marks(seen: Observed, at: Moments) -> Mapping[str, float]:
         DONE[DISABLE]: at.disabled,
         DONE[TERMINATE]: at.ended,
         DONE[SHIFT]: at.moved,
-        HELD: at.recovered,
+        RECOVERED: at.recovered,
     }

@@ -59,23 +59,30 @@ class Workspace:
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
-        """Start a program in a session of its own, its output appended to the file `log` in the directory."""
+        """Start a program in a session of its own, its output appended to the file `log` in the directory.
+
+        Args:
+            argv: the program and its arguments.
+            log: the file's name.
+            env: variables that it gets beside those of `ambient()`.
+            pass_fds: descriptors that stay open in it.
+        """
         with (self.directory / log).open("ab") as output:
             child = subprocess.Popen(
                 ["sh", "-c", REPORT_THEN_EXEC, "sh", *argv],
                 stdin=self._pipe,
                 stdout=output,
                 stderr=output,
-                env=env,
+                env={**ambient(), **(env or {})},
                 pass_fds=pass_fds,
                 start_new_session=True,
             )
         self._children.append(child)
         return child
 
-    def run(self, argv: Sequence[str | Path], log: str, *, env: Mapping[str, str] | None = None) -> None:
+    def run(self, argv: Sequence[str | Path], log: str) -> None:
         """Start a program and wait for its end. Raises CommandFailed if that is not a success."""
-        status = self.spawn(argv, log, env=env).wait()
+        status = self.spawn(argv, log).wait()
         if status:
             raise CommandFailed(f"{Path(argv[0]).name} ended with status {status}\n{self.tail(log)}")
 
@@ -94,3 +101,9 @@ class Workspace:
             child.wait()
         if status:
             raise CommandFailed(f"the sweeper ended with status {status}; look at {self.directory}")
+
+
+def ambient() -> dict[str, str]:
+    """The present environment, without what would make PostgreSQL's programs or `dr` turn to the user's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DR_"))}
+    return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC"}

@@ -53,21 +53,21 @@ class Axis(msgspec.Struct, frozen=True):
 def axis(start: float, end: float, idle: Iterable[tuple[float, float]], left: float, width: float) -> Axis:
     """An axis from `start` to `end` over `width`; whiles of `idle` that would take most of it are squeezed."""
     end = max(end, start + 0.001)
-    whiles = [(max(first, start), min(last, end)) for first, last in sorted(idle)]
-    busy = end - start - sum(max(0.0, last - first) for first, last in whiles)
-    room = max(busy, 0.001) * SQUEEZE
-    squeezed = tuple((first, last) for first, last in whiles if last - first > 2 * room)
-    scale = width / (end - start - sum(last - first - room for first, last in squeezed))
-    knots, x, at = [(start, left)], left, start
-    for first, last in squeezed:
-        for moment, drawn in ((first, first - at), (last, room)):
-            x += drawn * scale
-            if moment > knots[-1][0]:
-                knots.append((moment, x))
-        at = last
-    if end > at:
-        knots.append((end, left + width))
-    return Axis(tuple(knots), squeezed)
+    edges = [start]
+    for while_ in sorted(idle):
+        edges += [max(edge, edges[-1]) for edge in while_]
+    edges.append(end)  # from here on, every second stretch between two edges is idle
+    lengths = [last - first for first, last in pairwise(edges)]
+    room = max(sum(lengths[::2]), 0.001) * SQUEEZE
+    squeezed = [bool(number % 2) and length > 2 * room for number, length in enumerate(lengths)]
+    drawn = [room if short else length for length, short in zip(lengths, squeezed, strict=True)]
+    scale = width / sum(drawn)
+    knots, x = [(start, left)], left
+    for edge, room_taken in zip(edges[1:], drawn, strict=True):
+        x += room_taken * scale
+        if edge > knots[-1][0]:
+            knots.append((edge, x))
+    return Axis(tuple(knots), tuple(edge for edge, short in zip(pairwise(edges), squeezed, strict=True) if short))
 
 
 def span(seconds: float) -> str:

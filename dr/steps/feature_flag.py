@@ -24,6 +24,10 @@ class FeatureFlag(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         serving = f", serving {self.variant!r}" if self.variant else ""
         return f"Switch the feature {self.flag!r} {'on' if self.enabled else 'off'} in {self.store}{serving}"
 
+    def preview(self, here: Here) -> Evidence:
+        """The flag as it stands."""
+        return _facts(here.reach(FlagStore, self.store).read(self.flag))
+
     def observe(self, here: Here) -> Observation:
         state = here.reach(FlagStore, self.store).read(self.flag)
         return InPlace(_facts(state)) if self._wanted(state) == state else NotInPlace(_facts(state))

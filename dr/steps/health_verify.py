@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from dr.core.duration import Duration, duration
-from dr.core.step import Here, InPlace, NotInPlace, Observation, Step, target, target_fields
+from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Step, target, target_fields
 from dr.core.tolerance import Tolerance, accepts, say
 from dr.targets.protocols import Database, HttpEndpoint, HttpReply, TargetUnreachable
 
@@ -164,6 +164,15 @@ class HealthVerify(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def takes(self) -> float:
         return self.within + self.hold
+
+    def preview(self, here: Here) -> Evidence:
+        """What one round of the checks sees."""
+        with ThreadPoolExecutor(AT_ONCE, "check") as checks, ThreadPoolExecutor(AT_ONCE, "request") as requests:
+            findings = self._round(here, checks, requests)
+        return {
+            "well": [finding.words for finding in findings if finding.well][:MOST_FINDINGS],
+            "not_well": [finding.words for finding in findings if not finding.well][:MOST_FINDINGS],
+        }
 
     def observe(self, here: Here) -> Observation:
         with ThreadPoolExecutor(AT_ONCE, "check") as checks, ThreadPoolExecutor(AT_ONCE, "request") as requests:

@@ -99,6 +99,12 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def takes(self) -> float:
         return self.settle * len(self.stages) + self.seen_within
 
+    def preview(self, here: Here) -> Evidence:
+        """Where the reads go, and how far the standby is behind."""
+        router = here.reach(ReadRouter, self.router)
+        lag = here.reach(Database, router.standby).lag_behind(here.reach(Database, router.primary))
+        return {"standby_percent": router.share().standby, "lag_seconds": round(lag.seconds, 3)}
+
     def observe(self, here: Here) -> Observation:
         share = here.reach(ReadRouter, self.router).share()
         if self._arrived(share) < self.stages[-1]:

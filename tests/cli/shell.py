@@ -1,17 +1,39 @@
 """The command line as its users meet it: the real `dr` as a real process, in a folder of its own."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
 """Seconds after which a test gives up a process that should have ended long ago."""
+
+
+GOOD = """\
+name: quiet
+title: Switch off what floods the database
+parameters:
+  feature: {default: search}
+steps:
+  - id: off
+    kind: feature.disable
+    with: {store: flags, flag: "${feature}"}
+"""
+SHOP = """\
+[environments.shop.targets.flags]
+type = "flagd-file"
+path = "flags.json"
+"""
+FLAGS = '{"flags": {"search": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"}}}\n'
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -71,3 +93,73 @@ def fingerprint(folder: Path, *, without: Sequence[str] = ()) -> dict[str, str]:
         elif path.is_dir():
             found[name] = "directory"
     return found
+
+
+def refused(folder: Path, *arguments: str | Path, status: int, **changes: str) -> str:
+    """What `dr` complained about; holds that it had this exit status, touched nothing and has no defect."""
+    before = fingerprint(folder)
+    seen = dr(folder, *arguments, **changes)
+    assert fingerprint(folder) == before
+    assert_told(seen, status)
+    return seen.err
+
+
+def assert_told(seen: Outcome, status: int) -> None:
+    assert seen.status == status, seen.err
+    assert "Traceback" not in seen.err
+    assert "[internal]" not in seen.err
+    assert "nothing was touched" in seen.err or "Usage:" in seen.err or status == 12
+
+
+@contextlib.contextmanager
+def started(folder: Path, *arguments: str | Path, **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """`dr`, working in the background. It is killed at the end if it still lives."""
+    streams = {name: popen.pop(name, subprocess.DEVNULL) for name in ("stdin", "stdout", "stderr")}
+    process = subprocess.Popen(command(*arguments), cwd=folder, env=environment(folder), **streams, **popen)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a flag file: whoever wants to edit it stands still in the middle of a step."""
+    opened = os.open(path, os.O_RDONLY)
+    fcntl.flock(opened, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(opened)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Return as soon as the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.005)
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """The events of the only run in the folder, as far as they are complete."""
+    found = list(folder.glob("journal/runs/*/journal.jsonl"))
+    if not found:
+        return []
+    lines = found[0].read_bytes().split(b"\n")[:-1]
+    return [msgspec.json.decode(line)["event"] for line in lines]
+
+
+def types(folder: Path) -> list[str]:
+    """The types of those events."""
+    return [event["type"] for event in journal(folder)]
+
+
+def flags_off(folder: Path) -> set[str]:
+    """The flags that are switched off."""
+    flags = msgspec.json.decode((folder / "flags.json").read_bytes())["flags"]
+    return {name for name, flag in flags.items() if flag["state"] == "DISABLED"}

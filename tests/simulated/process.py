@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dr.audit.journal import Journal, Torn
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
@@ -14,6 +15,7 @@ from dr.waits import draw_wait
 from dr.workers import Done, Inline, Job, Workers
 from tests.simulated.clock import Clock, Stop
 from tests.simulated.journal import Crash, Disk, Fuse, MemoryJournal
+from tests.simulated.referee import Foul
 from tests.simulated.site import Script, Site, make_step
 
 K = TypeVar("K", bound=msgspec.Struct)
@@ -137,29 +139,34 @@ class Simulation:
     def engine(self, fuse: Fuse | None = None, room: int | None = None) -> Engine:
         """A new process: it starts the run, or goes on from what is durable."""
         self.site.fuse = fuse or Fuse()
-        journal = MemoryJournal(self.disk, self.site.fuse, room)
+        return self.engine_on(MemoryJournal(self.disk, self.site.fuse, room))
+
+    def engine_on(self, journal: Journal, torn: Torn | None = None) -> Engine:
+        """A new process that writes into `journal`."""
         engine = Engine(self.plan, journal, self.fold(), self.world(), ACTOR)
         self.site.referee.process_begins()
         if isinstance(engine.state, s.NotStarted):
             raw = encode_plan(self.plan)
             engine.record(e.RunStarted(plan=digest(raw), runbook="simulated", environment="drill", mode="graceful"))
         else:
-            engine.record(e.RunResumed())
+            engine.record(e.RunResumed(torn_bytes=torn.bytes if torn else 0, torn_sha256=torn.sha256 if torn else ""))
         return engine
 
     def run(self, *crashes: int) -> Result:
         """Run to the end or a question; the first process is killed at its point number `crashes[0]`, and so on."""
+        try:
+            return self._run(crashes)
+        except Foul as foul:
+            raise AssertionError(f"{foul}\nafter {self.kinds()}\nwith {self.site.calls}") from foul
+
+    def _run(self, crashes: Sequence[int]) -> Result:
         for at in crashes:
             try:
-                result = self.engine(Fuse(at)).run()
+                return self._judged(self.engine(Fuse(at)).run())
             except Crash:
                 self.clock.wait(REPAIR)
-            else:
-                return self._judged(result)
-            if isinstance(self.fold(), s.Ended):
-                break
-        if isinstance(state := self.fold(), s.Ended):
-            return self._judged(state)
+            if isinstance(state := self.fold(), s.Ended):
+                return self._judged(state)
         engine = self.engine()
         result = engine.run()
         assert engine.state == self.fold(), "where the run stands is the fold over its entries"

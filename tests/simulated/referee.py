@@ -4,6 +4,8 @@ from dr.core import events as e
 from dr.core.plan import Plan, PlannedStep
 from tests.simulated.journal import Disk
 
+_CHANGES = e.ApplyStarted | e.ApplyReturned | e.UndoStarted | e.UndoReturned
+
 
 class Foul(BaseException):
     """A rule was broken. Like a crash it is no `Exception`: the engine takes those for words of the target."""
@@ -19,12 +21,17 @@ class Referee:
         self._plan = plan
         self._disk = disk
         self._seen: set[tuple[str, str, int]] = set()
-        self._unsettled: set[str] = set()
-        """Steps that were in doubt when the present process began and have not been looked at since."""
+        self._doubts: set[str] = set()
+        """Steps that were in doubt when the present process began."""
+        self._unseen: set[str] = set()
+        """Those that nobody has looked at since they were changed."""
 
     def process_begins(self) -> None:
         steps = self._plan.steps()
-        self._unsettled = {step.id for step in steps if step.observable and self._is_in_doubt(step.id)}
+        last = {step.id: self._history(step.id)[-1:] for step in steps if step.observable}
+        self._unseen = {step for step, events in last.items() if any(isinstance(event, _CHANGES) for event in events)}
+        looked_at = {step for step, events in last.items() if any(isinstance(event, e.StepUnseen) for event in events)}
+        self._doubts = self._unseen | looked_at
 
     def look(self, step: str) -> None:
         self._first_call(step, is_look=True)
@@ -86,10 +93,10 @@ class Referee:
                 rule(self._planned(step).reversal != "undo" or self._is_back(step), f"rule 5: {step} was left")
 
     def _first_call(self, step: str, *, is_look: bool) -> None:
-        if self._unsettled:
+        if self._unseen:
             rule(is_look, "the first thing a resumed run does is to look at what is in doubt")
-            rule(step in self._unsettled, f"{step} is looked at before {self._unsettled}, which is in doubt")
-            self._unsettled.discard(step)
+            rule(step in self._doubts, f"{step} is looked at before {self._unseen}, which is in doubt")
+            self._unseen.discard(step)
 
     def _once(self, what: str, step: str, attempt: int) -> None:
         rule((what, step, attempt) not in self._seen, f"attempt {attempt} to {what} {step} is made twice")
@@ -109,16 +116,6 @@ class Referee:
             if about == step:
                 found.append(event)
         return found
-
-    def _is_in_doubt(self, step: str) -> bool:
-        last = self._history(step)[-1:]
-        match last:
-            case [e.ApplyStarted() | e.ApplyReturned() | e.UndoStarted() | e.UndoReturned()]:
-                return True
-            case [e.StepUnseen(not_before=not_before)]:
-                return not_before is not None
-            case _:
-                return False
 
     def _is_settled(self, step: str) -> bool:
         return any(_settles(event) for event in self._history(step))

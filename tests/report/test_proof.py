@@ -1,0 +1,55 @@
+from dr.audit.chain import Checkpoint, Head
+from dr.audit.journal import Torn
+from dr.core.duration import Duration
+from dr.core.runbook import Objectives
+from dr.report.exhibit import NOTHING, Comparison, Exhibits
+from dr.report.proof import Proof, unproven, verified
+from dr.report.timeline import timeline
+from tests.report.recorded import OVERLOAD, RUN, at, entries, plan, recovered, started, step
+
+PROOF = Proof(head=Head(15, "ab" * 32), torn=None, checkpoints=(), plan="cd" * 32)
+
+
+def test_unsigned_is_said_plainly() -> None:
+    assert dict(verified(PROOF))["signature"] == "none: the journal is unsigned"
+    run = timeline(OVERLOAD, entries(recovered()))
+    assert next(unproven(OVERLOAD, run, NOTHING)).startswith("Who did it. The journal is unsigned")
+
+
+def test_head_and_plan_are_told_whole() -> None:
+    told = dict(verified(PROOF))
+    assert told["head"] == "ab" * 32
+    assert told["plan"].startswith("cd" * 32)
+    assert told["chain"].startswith("15 entries")
+
+
+def test_missing_checkpoints_and_an_unfinished_entry_are_told() -> None:
+    torn = Proof(head=PROOF.head, torn=Torn(15, 77, "ef" * 32), checkpoints=(), plan="")
+    assert dict(verified(torn))["checkpoints"] == "none was written"
+    assert dict(verified(torn))["unfinished"].startswith("77 bytes")
+    marks = tuple(Checkpoint(run=RUN, size=size, head="", at=at(0), actor="ada") for size in (4, 15))
+    kept = Proof(head=PROOF.head, torn=None, checkpoints=marks, plan="")
+    assert dict(verified(kept))["checkpoints"].startswith("2 agree with the chain")
+    assert "unfinished" not in dict(verified(kept))
+
+
+def test_what_nobody_saw_is_named() -> None:
+    of = plan(
+        step("disable-feature", observable=False),
+        *OVERLOAD.stages[1:],
+        objectives=Objectives(rpo=Duration(0)),
+    )
+    happened = recovered()
+    run = timeline(of, entries([(0, started(of)), *happened[1:-2]]))
+    said = "\n".join(unproven(of, run, Exhibits(comparisons=(Comparison(title="", columns=(), rows=()),))))
+    assert "recovery point objective of 0s was not measured" in said
+    assert "What disable-feature did: this kind of step cannot be observed" in said
+    assert "Anything about is-that-enough: skipped" in said
+    assert "had not ended" in said
+    assert "laid beside the journal" in said
+
+
+def test_nothing_is_doubted_that_was_seen() -> None:
+    run = timeline(OVERLOAD, entries(recovered()))
+    said = "\n".join(unproven(OVERLOAD, run, NOTHING))
+    assert not any(word in said for word in ("not measured", "cannot be observed", "not ended", "laid beside", "word"))

@@ -1,0 +1,96 @@
+import pytest
+
+from dr.core import events as e
+from dr.core.duration import Duration
+from dr.core.runbook import Objectives
+from dr.report.timeline import Timeline, timeline
+from dr.report.verdict import headline, results
+from tests.report.recorded import OVERLOAD, Happened, entries, plan, recovered, started, step
+
+MET = "the recovery time objective of 5m was met"
+UNKNOWN = "there is no recovery to hold against the objective of 5m"
+ASKED = e.Question(about="steady-state", step="steady-state", text="?", choices=("retry", "accept"))
+
+
+def ended(finish: e.Finish, service: e.Service) -> list[Happened]:
+    """A run of one step that came out so."""
+    of = plan(step("only"), steady_state=None) if service == "not-checked" else plan(step("only"))
+    happened: list[Happened] = [(0, started(of)), (1, e.ApplyStarted(step="only", attempt=1))]
+    if finish == "completed":
+        happened += [(2, e.StepDone(step="only", attempt=1))]
+    elif finish == "rolled-back":
+        happened += [(2, e.RollbackStarted(because="no"))]
+        happened += [(2, e.UndoStarted(step="only", attempt=1)), (3, e.StepUndone(step="only"))]
+    else:
+        question = e.Question(about="in-doubt", step="only", text="?", choices=("retry", "abort"))
+        happened += [(2, e.StepUnseen(step="only", attempt=1, why="no"))]
+        happened += [(2, e.Paused(question=question)), (3, e.OperatorAnswered(choice="abort"))]
+    if service != "not-checked":
+        happened += [(8, e.HealthObserved(well=service == "well"))]
+    if service == "deviated":
+        happened += [(8, e.Paused(question=ASKED)), (8, e.OperatorAnswered(choice="accept"))]
+    return [*happened, (8, e.RunEnded(finish=finish, service=service))]
+
+
+def told(happened: list[Happened], **given: object) -> Timeline:
+    checked = any(isinstance(event, e.HealthObserved) for _, event in happened)
+    of = plan(step("only"), **({} if checked else {"steady_state": None}), **given)
+    return timeline(of, entries(happened))
+
+
+@pytest.mark.parametrize(
+    "finish, service, said, objective",
+    [
+        ("completed", "well", "Recovered in 10.0 s", MET),
+        ("completed", "deviated", "Deviated: the steps were carried out, but the steady state did not hold", UNKNOWN),
+        ("completed", "not-checked", "Finished in 8.0 s; whether the service is well was not checked", UNKNOWN),
+        ("rolled-back", "well", "Rolled back in 8.0 s; the steady state held", MET),
+        ("rolled-back", "deviated", "Rolled back in 8.0 s; the steady state did not hold", UNKNOWN),
+        ("rolled-back", "not-checked", "Rolled back in 8.0 s; whether the service is well was not checked", UNKNOWN),
+        ("aborted", "not-checked", "Aborted after 8.0 s: what was applied stays applied", UNKNOWN),
+    ],
+)
+def test_headline_says_how_it_came_out(finish: e.Finish, service: e.Service, said: str, objective: str) -> None:
+    assert headline(told(ended(finish, service))) == f"{said}; {objective}."
+
+
+def test_missed_objective_says_by_how_much() -> None:
+    run = told(ended("completed", "well"), objectives=Objectives(rto=Duration(4)))
+    assert headline(run) == "Recovered in 10.0 s; the recovery time objective of 4s was MISSED by 6.0 s."
+    assert [result.good for result in results(run)] == [True, True, False]
+
+
+def test_run_without_an_objective_says_so() -> None:
+    run = told(ended("completed", "well"), objectives=Objectives())
+    assert headline(run) == "Recovered in 10.0 s; no recovery time objective was set."
+    assert results(run)[2].detail == "from detection; no objective"
+
+
+@pytest.mark.parametrize("size, said", [(2, "running stage 1"), (8, "running stage 3")])
+def test_run_that_goes_on_or_was_lost_has_not_ended(size: int, said: str) -> None:
+    run = timeline(OVERLOAD, entries(recovered()[:size]))
+    assert headline(run).startswith(f"Not ended: at its last entry it was {said}; ")
+    assert [result.good for result in results(run)] == [False, None, False]
+
+
+def test_run_at_a_question_says_what_it_waits_for() -> None:
+    question = e.Question(about="failed", step="only", text="?", choices=("retry",))
+    happened: list[Happened] = [
+        (0, started(OVERLOAD)),
+        (1, e.AttemptFailed(step="only", attempt=1, error="no")),
+        (1, e.Paused(question=question)),
+    ]
+    run = told(happened)
+    assert headline(run).startswith("Not ended: it waits for an answer about only; ")
+    assert results(run)[0].answer == "no: a question is open"
+
+
+def test_finish_and_service_are_two_results() -> None:
+    finished, service, recovery = results(told(ended("completed", "deviated")))
+    assert (finished.answer, finished.good) == ("yes", True)
+    assert (service.answer, service.good) == ("no", False)
+    assert (recovery.answer, recovery.good) == ("no recovery was measured", False)
+
+
+def test_steps_are_counted_by_how_they_ended() -> None:
+    assert results(timeline(OVERLOAD, entries(recovered())))[0].detail == "3 done, 1 skipped"
