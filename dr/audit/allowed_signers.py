@@ -162,9 +162,12 @@ def _seconds(text: str | None) -> float | None:
     if text is None:
         return None
     digits = text.removesuffix("Z")
-    if len(digits) not in _TIMES or not (digits.isascii() and digits.isdigit()):
-        raise ValueError(f"{text!r} is not a time; write 20270101Z or 20270101093000Z")
-    return datetime.strptime(digits, _TIMES[len(digits)]).replace(tzinfo=UTC).timestamp()
+    try:
+        if digits.isascii() and digits.isdigit():
+            return datetime.strptime(digits, _TIMES[len(digits)]).replace(tzinfo=UTC).timestamp()
+    except (KeyError, ValueError):
+        pass
+    raise ValueError(f"{text!r} is not a time; write 20270101Z or 20270101093000Z")
 
 
 def _time(seconds: float) -> str:

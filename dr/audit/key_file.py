@@ -1,5 +1,6 @@
 """A private key in a file, as `ssh-keygen` writes it."""
 
+import base64
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -59,9 +60,7 @@ def read_key(path: Path, passphrase: Callable[[], str]) -> FileKey:
 
 def public_key(line: bytes) -> PublicKey:
     """The public key of a line as OpenSSH writes it."""
-    import binascii
-
-    return PublicKey(binascii.a2b_base64(line.split()[1]))
+    return PublicKey(base64.b64decode(line.split()[1]))
 
 
 def ecdsa_signature(public: PublicKey, der: bytes) -> bytes:
@@ -76,7 +75,7 @@ def _decrypt(path: Path, raw: bytes, passphrase: Callable[[], str]) -> PrivateKe
             key = load_ssh_private_key(raw, None)
         except TypeError:  # its way to say that there is a passphrase
             key = load_ssh_private_key(raw, passphrase().encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, NotImplementedError, UnsupportedAlgorithm) as error:
         raise unusable(
             f"the signing key {path} cannot be used: it is damaged, of an unknown format, or its passphrase is wrong",
             hint=f"ssh-keygen -y -f {path}   (whether OpenSSH can read it)",

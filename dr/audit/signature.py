@@ -160,7 +160,7 @@ def _holds(signature: Signature, data: bytes) -> bool:
             _verify_rsa(key, signature, data)
     except InvalidSignature:
         return False
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, NotImplementedError, UnsupportedAlgorithm) as error:
         raise BadSignature(f"it cannot be read: {error}") from None
     return True
 

@@ -130,12 +130,13 @@ def signed_by(line: bytes, run: str, heads: list[str], allowed: Path | None) -> 
     of_run, at, actor = (json.loads(b'"%s"' % found[group]) for group in (2, 5, 6))
     if of_run != run:
         raise Wrong(f"it is one of another run ({of_run})")
-    key = signer_of(found[1] + b"}", json.loads(b'"%s"' % signature), actor, at, allowed) if signature else ""
     if size >= len(heads):
         raise Wrong(f"it knows {size} entries, but the journal ends after {len(heads) - 1}: the tail was cut off")
     if heads[size] != head:
         raise Wrong(f"it holds another hash of entry {size - 1}: this entry or one before it was changed")
-    return Signed(size, key, actor, at) if key else None
+    if not signature:
+        return None
+    return Signed(size, signer_of(found[1] + b"}", json.loads(b'"%s"' % signature), actor, at, allowed), actor, at)
 
 
 def signatures(marks: bytes, run: str, heads: list[str], allowed: Path | None) -> tuple[list[Signed], list[str]]:
