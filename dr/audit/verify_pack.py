@@ -148,7 +148,7 @@ def signatures(marks: bytes, run: str, heads: list[str], allowed: Path | None) -
             signed += [mark] if mark else []
         except (Wrong, ValueError) as error:
             wrong.append(f"checkpoint {number}: {error}")
-    return sorted(signed), wrong
+    return sorted(signed, key=lambda mark: mark.size), wrong
 
 
 def missing(entries: list[Any], signed: list[Signed]) -> Iterator[str]:
@@ -185,7 +185,9 @@ def judge(folder: Path, allowed: Path | None) -> int:
     except Wrong as error:
         return verdict(TAMPERED, [str(error)])
     if not entries:
-        return verdict(INCOMPLETE, ["journal.jsonl: it holds no entry"])
+        cut = bool(there.get("checkpoints.jsonl"))
+        why = ", but there are checkpoints: all of it was cut off" if cut else ""
+        return verdict(TAMPERED if cut else INCOMPLETE, [f"journal.jsonl: it holds no entry{why}"])
     say(f"{entries[0].get('run')}: {len(entries)} entries, head {heads[-1]}")
     if not there["journal.jsonl"].endswith(b"\n"):
         say("an unfinished entry stands at the end, as a crash leaves it; nothing was done for it")
