@@ -4,6 +4,7 @@ Prints a line per result as it comes, all of them as a table at the end, and wri
 status is 1 when a goal is missed.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ def main(chosen: list[str]) -> int:
     if unknown:
         print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    for variable in [name for name in os.environ if name.startswith("PYTHON")]:
+        del os.environ[variable]  # this shell's wishes, such as to write no bytecode: an installed tool has its own
     binaries = Path(sys.executable).parent
     rows: list[Row] = []
     for name in chosen or BENCHMARKS:

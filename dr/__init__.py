@@ -1,3 +1,3 @@
-"""Executes recovery runbooks: planned, recorded before every effect, resumable after a crash, and provable afterwards."""
+"""Executes recovery runbooks: recorded before every effect, resumable after a crash, provable afterwards."""
 
 __version__ = "0.1.0"

@@ -4,6 +4,7 @@ Everything that is wrong is collected and named with file:line:column; a plan is
 """
 
 import contextlib
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -62,6 +63,10 @@ class _Binding:
         self._mode: Mode = mode
         self._findings: list[Finding] = []
         self._values: dict[str, ParameterValue] = {}
+        self._declared: set[str] = set()
+        """Parameters that are declared, and wrongly: they are not unknown, but have no value."""
+        self._blind: set[Path] = set()
+        """Where a parameter without a value is used; what is said about the value there would be noise."""
         self._used: set[str] = set()
         self._ids: set[str] = {STEADY_STATE}
 
@@ -104,9 +109,11 @@ class _Binding:
         raw = self._document.value
         if not isinstance(raw, dict):
             return
-        with contextlib.suppress(msgspec.ValidationError):
-            parameters = msgspec.convert(raw.get("parameters", {}), dict[str, Parameter])
-            self._values = _parameters(parameters, {}, samples=True)
+        declared = raw.get("parameters")
+        for name, item in declared.items() if isinstance(declared, dict) else ():
+            self._declared.add(name)
+            with contextlib.suppress(msgspec.ValidationError):
+                self._values |= _parameters({name: msgspec.convert(item, Parameter)}, {}, samples=True)
         steps = raw.get("steps")
         for at, step in enumerate(steps if isinstance(steps, list) else ()):
             if isinstance(step, dict):
@@ -117,7 +124,7 @@ class _Binding:
         try:
             return msgspec.convert(value, kind, dec_hook=decode_hook)
         except msgspec.ValidationError:
-            self._findings += explain(value, kind, path)
+            self._findings += [finding for finding in explain(value, kind, path) if finding.path not in self._blind]
             return None
 
     def _check_parameters(self, parameters: Mapping[str, Parameter]) -> None:
@@ -132,9 +139,7 @@ class _Binding:
     def _stage(self, raw: dict[str, object], path: Path) -> tuple[PlannedStep, ...]:
         if "parallel" not in raw:
             return tuple(step for step in (self._step(raw, path),) if step)
-        stage = msgspec.convert(raw, Stage, dec_hook=decode_hook) if not explain(raw, Stage, path) else None
-        if stage is None:
-            self._findings += explain(raw, Stage, path)
+        if self._convert(self._fill(raw, path), Stage, path) is None:
             return ()
         steps = raw["parallel"]
         assert isinstance(steps, list)
@@ -159,13 +164,12 @@ class _Binding:
         kind = CATALOGUE[spec.kind]
         params: dict[str, object] = spec.params
         where: Path = (*path, "with") if "with" in raw else path
-        if self._mode == "ungraceful" and isinstance(spec.ungraceful, dict):
-            params = {**params, **spec.ungraceful}
-        elif isinstance(spec.ungraceful, dict):
-            self._convert({**params, **spec.ungraceful}, kind, (*path, "ungraceful"))
-        step = self._convert(params, kind, where)
+        other = spec.ungraceful if isinstance(spec.ungraceful, dict) else {}
+        step = self._convert({**params, **other} if self._mode == "ungraceful" else params, kind, where)
         if step is None:
             return None
+        if other and self._mode == "graceful":
+            self._convert({**params, **other}, kind, (*path, "ungraceful"))
         self._check_targets(step, where)
         return self._planned(spec, step, path, explicit="timeout" in raw)
 
@@ -257,12 +261,13 @@ class _Binding:
         )
 
     def _value(self, name: str, path: Path) -> ParameterValue:
-        if name not in self._values:
-            finding = Finding(path, f"unknown parameter ${{{name}}}{did_you_mean(name, self._values)}")
-            if finding not in self._findings:
-                self._findings.append(finding)
-            return ""
-        return self._values[name]
+        if name in self._values:
+            return self._values[name]
+        finding = Finding(path, f"unknown parameter ${{{name}}}{did_you_mean(name, self._values)}")
+        if name not in self._declared and finding not in self._findings:
+            self._findings.append(finding)
+        self._blind.add(path)
+        return ""
 
 
 def _paths(value: object, path: Path) -> list[Path]:
@@ -308,7 +313,7 @@ def _parse(name: str, parameter: Parameter, text: str) -> ParameterValue:
     value: ParameterValue | None = None
     match parameter.type:
         case "string" | "duration":
-            value = text
+            value = text if _is_unicode(text) else None
         case "boolean":
             value = {"true": True, "false": False}.get(text.lower())
         case "integer" | "number":
@@ -337,10 +342,19 @@ def _fits(parameter: Parameter, value: ParameterValue) -> bool:
         case "integer":
             return isinstance(value, int) and not isinstance(value, bool)
         case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool)
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         case "duration":
             try:
                 parse_duration(value)
             except ValueError:
                 return False
             return True
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text can be stored. Bytes of a command line that are not UTF-8 become half a character each."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -9,8 +9,6 @@ so a resume needs nothing but them.
 
 import contextlib
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -20,12 +18,11 @@ from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import encode_hook
 from dr.core.plan import Plan, PlannedStep
-from dr.core.runbook import Retry
-from dr.core.step import Evidence, InPlace, NotInPlace, Observation, OutOfTime, Step, StopRequested, Unknown
+from dr.core.step import Evidence, InPlace, NotInPlace, Observation, Step, StopRequested, Unknown
+from dr.core.timestamp import iso, parse_iso
 from dr.errors import JournalUnwritable
-from dr.workers import Done, Job, Workers
-
-T = TypeVar("T")
+from dr.workers import Done, Job
+from dr.world import Here, World
 
 GRACE = 2.0
 """Seconds a step may overrun its timeout before it is given up: targets keep the deadline themselves, as a rule."""
@@ -35,66 +32,6 @@ LONGEST_TEXT = 2000
 """Characters of an error or question that go into an entry (safety rule 15)."""
 LARGEST_EVIDENCE = 64 * 1024
 """Bytes of JSON that one look or claim may put into an entry (safety rule 15)."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    choice: e.Choice
-    comment: str = ""
-
-
-class Clock(Protocol):
-    def monotonic(self) -> float: ...
-
-    def utc(self) -> float:
-        """Seconds since 1970."""
-        ...
-
-
-class Stop(Protocol):
-    """The operator's wish to stop; shaped as threading.Event."""
-
-    def is_set(self) -> bool: ...
-
-    def wait(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds; True when the wish came."""
-        ...
-
-
-class Targets(Protocol):
-    def open(self, name: str, label: str, timeout: float) -> contextlib.AbstractContextManager[object]:
-        """The target of that name. `label` tells the target who asks; no call to it takes longer than `timeout`."""
-        ...
-
-
-class Operator(Protocol):
-    def ask(self, question: e.Question) -> Answer | None:
-        """The operator's answer; None when nobody can answer now."""
-        ...
-
-
-class Watcher(Protocol):
-    """Sees what happens, as it happens. Changes nothing."""
-
-    def entry(self, entry: e.Entry) -> None: ...
-
-    def say(self, step: str, text: str) -> None: ...
-
-
-class World(msgspec.Struct, frozen=True):
-    """Everything the engine reaches outside itself."""
-
-    clock: Clock
-    stop: Stop
-    workers: Workers
-    targets: Targets
-    operator: Operator
-    watcher: Watcher
-    step: Callable[[PlannedStep], Step]
-    """Makes the step out of its line in the plan."""
-    draw_wait: Callable[[Retry, int], float]
-    """Seconds to wait after that attempt failed."""
-    mask: Callable[[str], str]
-    """Takes secret values out of a text (safety rule 13)."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -132,50 +69,6 @@ class InFlight(msgspec.Struct, frozen=True):
     changing: bool
     """True while the target may be changed by it; False while it only looks."""
     deadline: float
-
-
-class Here:
-    """What a step sees of the world while it is performed (`dr.core.step.Here`)."""
-
-    def __init__(self, world: World, run: str, step: str, attempt: int, timeout: float) -> None:
-        self.run = run
-        self.step = step
-        self.attempt = attempt
-        self._world = world
-        self._end = world.clock.monotonic() + timeout
-        self._reached: dict[str, tuple[contextlib.AbstractContextManager[object], object]] = {}
-
-    def reach(self, protocol: type[T], target: str) -> T:
-        del protocol  # says what the caller expects; that the target speaks it was checked when the plan was bound
-        if target not in self._reached:
-            label = f"dr:{self.run}:{self.step}:{self.attempt}"
-            context = self._world.targets.open(target, label, self.remaining())
-            self._reached[target] = (context, context.__enter__())
-        return self._reached[target][1]  # type: ignore[return-value]
-
-    def release(self, target: str) -> None:
-        if target in self._reached:
-            context, _ = self._reached.pop(target)
-            context.__exit__(None, None, None)
-
-    def now(self) -> float:
-        return self._world.clock.monotonic()
-
-    def remaining(self) -> float:
-        return max(0.0, self._end - self.now())
-
-    def sleep(self, seconds: float) -> None:
-        if self._world.stop.wait(min(seconds, self.remaining())):
-            raise StopRequested
-        if self.remaining() <= 0:
-            raise OutOfTime("the time of this attempt is over")
-
-    def say(self, text: str) -> None:
-        self._world.watcher.say(self.step, self._world.mask(text))
-
-    def close(self) -> None:
-        for target in list(self._reached):
-            self.release(target)
 
 
 class Engine:
@@ -474,16 +367,6 @@ class Engine:
 
     def _checkpoint(self) -> None:
         self._journal.checkpoint(iso(self._world.clock.utc()), self._actor)
-
-
-def iso(utc: float) -> str:
-    """UTC with microseconds: `2023-05-15T14:00:00.000000Z`."""
-    return datetime.fromtimestamp(utc, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def parse_iso(text: str) -> float:
-    """Seconds since 1970 of such a text. Raises ValueError."""
-    return datetime.fromisoformat(text).timestamp()
 
 
 def _observation(result: object) -> Observation:

@@ -105,7 +105,8 @@ class Config:
         if spec is None:
             suggestion = did_you_mean(name, self._settings.environments)
             raise UsageError(f"{self.path} has no environment {name!r}{suggestion}", stands="nothing was touched")
-        targets, findings = {}, []
+        targets: dict[str, TargetConfig] = {}
+        findings: list[tuple[Place, str]] = []
         for target, raw in spec.targets.items():
             path: ValuePath = ("environments", name, "targets", target)
             kind = TARGET_TYPES.get(str(raw.get("type")))
@@ -127,6 +128,7 @@ class Config:
                 what += did_you_mean(other, (known for known in targets if role.protocol in targets[known].speaks))
                 findings.append((place(self._text, ("environments", name, "targets", target)), what))
         if findings:
+            findings.sort(key=lambda found: (found[0].line, found[0].column))
             raise wrong(str(self.path), findings)
         return Environment(name, targets)
 
@@ -188,8 +190,8 @@ def place(text: str, path: ValuePath) -> Place:
             table = re.sub(r"[\s\"']", "", header[1])
         key = re.match(r"\s*([A-Za-z0-9_-]+)\s*=", line)
         names = [*table.split("."), key[1]] if key and table else table.split(".")
-        here = sum(1 for _ in _common(names, path)) if len(names) <= len(path) else 0
-        if here == len(names) and here > depth:
+        here = len(_common(names, path))
+        if here == min(len(names), len(path)) and here > depth:
             depth, best = here, Place(number, len(line) - len(line.lstrip()) + 1)
     return best
 

@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Literal, Union
 
 import msgspec
 
@@ -98,7 +98,8 @@ def _inside(value: object, kind: Any, path: Path) -> Iterator[Finding]:
     """Findings about the parts of a mapping or list; nothing for a value without parts."""
     kind = _meant(value, _bare(kind))
     origin = typing.get_origin(kind)
-    if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    yield from _none_of_them(value, kind, path)
+    if isinstance(value, dict) and _is_struct(kind):
         yield from _struct(value, kind, path)
     elif isinstance(value, dict) and origin in (dict, Mapping):
         for key, item in value.items():
@@ -111,6 +112,32 @@ def _inside(value: object, kind: Any, path: Path) -> Iterator[Finding]:
         if origin is list or inner[-1] is ...:
             for at, item in enumerate(value):
                 yield from explain(item, inner[0], (*path, at))
+
+
+def _none_of_them(value: object, kind: Any, path: Path) -> Iterator[Finding]:
+    """A word that is none of those that may stand here, or a mapping that is none of the forms it may have."""
+    members = _members(kind)
+    if isinstance(value, str) and str not in members:
+        words = [word for member in members if typing.get_origin(member) is Literal for word in typing.get_args(member)]
+        if words and value not in words:
+            yield Finding(path, f"unknown value {value!r}{did_you_mean(value, words)}")
+    tagged = [item for item in members if _is_struct(item) and item.__struct_config__.tag_field]
+    if isinstance(value, dict) and len(tagged) > 1:
+        field, tags = tagged[0].__struct_config__.tag_field, [item.__struct_config__.tag for item in tagged]
+        if field not in value:
+            yield Finding(path, f"the field {field!r} is missing{did_you_mean('', tags)}")
+        elif value[field] not in tags:
+            yield Finding((*path, field), f"unknown {field} {value[field]!r}{did_you_mean(value[field], tags)}")
+
+
+def _members(kind: Any) -> list[Any]:
+    """The types of a union; of another type, itself."""
+    is_union = typing.get_origin(kind) in (Union, types.UnionType)
+    return [_bare(member) for member in typing.get_args(kind)] if is_union else [kind]
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _struct(value: dict[Any, object], kind: type[msgspec.Struct], path: Path) -> Iterator[Finding]:
@@ -133,11 +160,11 @@ def _bare(kind: Any) -> Any:
 
 def _meant(value: object, kind: Any) -> Any:
     """The member of a union that `value` was probably meant to be; the union itself when that cannot be told."""
-    if typing.get_origin(kind) not in (Union, types.UnionType):
+    members = _members(kind)
+    if len(members) == 1:
         return kind
-    members = [_bare(member) for member in typing.get_args(kind)]
     if isinstance(value, dict):
-        structs = [item for item in members if isinstance(item, type) and issubclass(item, msgspec.Struct)]
+        structs = [item for item in members if _is_struct(item)]
         tagged = [item for item in structs if item.__struct_config__.tag == value.get(item.__struct_config__.tag_field)]
         fits = tagged or (structs if len(structs) == 1 else [])
         fits = fits or [item for item in members if typing.get_origin(item) is dict]

@@ -5,6 +5,7 @@ where aliases (the YAML bomb), duplicate keys, tags and depth are refused. Scala
 schema: `yes` and `on` are text, because a country code is not a boolean.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def _build(name: str, text: str) -> object:
         finally:
             loader.dispose()
     except yaml.reader.ReaderError as error:
-        before = text[: error.position] if isinstance(error.position, int) else ""
+        before = text.encode()[: error.position].decode("utf-8", "ignore")  # libyaml counts bytes
         place = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
         raise wrong(name, [(place, f"a character that YAML does not allow: {error.reason}")]) from None
     except yaml.MarkedYAMLError as error:
@@ -100,7 +101,7 @@ def _document(name: str, loader: Any) -> object:  # noqa: C901 - calls would cos
                     raise _refused(name, event, f"the key {value!r} is there twice")
                 key = value
                 continue
-            if event.implicit[0]:
+            if event.implicit[0] and event.tag is None:
                 value = _plain(value)
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             _refuse_extras(name, event)
@@ -137,7 +138,8 @@ def _plain(text: str) -> object:
         if _INTEGER.fullmatch(text):
             return int(text) if len(text) <= LONGEST_NUMBER else text
         if _FLOAT.fullmatch(text):
-            return float(text)
+            number = float(text)
+            return number if math.isfinite(number) else text  # JSON, and with it the plan, has no infinity
     return _SPECIAL.get(text, text)
 
 

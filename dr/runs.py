@@ -23,7 +23,8 @@ from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, decode_plan, digest, encode_plan
 from dr.core.secret import is_reference
 from dr.core.step import Evidence, OutOfTime, Step
-from dr.engine import Engine, Here, Operator, Stop, Watcher, World, iso
+from dr.core.timestamp import iso
+from dr.engine import Engine
 from dr.errors import (
     JournalBroken,
     JournalUnwritable,
@@ -40,6 +41,7 @@ from dr.targets.catalogue import TARGET_TYPES, open_target
 from dr.targets.protocols import Opening, Target, TargetUnreachable
 from dr.waits import draw_wait
 from dr.workers import Threads
+from dr.world import Here, Operator, Stop, Watcher, World
 
 PREFLIGHT = 5.0
 """Seconds in which a target must answer before the first step."""

@@ -99,8 +99,9 @@ def start(workspace: Workspace, port: int = 0) -> LocalStack:
     """
     with closing(listen(port)) as listening:
         port = listening.getsockname()[1]
-        argv: list[str | Path] = [VENV / "bin" / "python", "-I", LAUNCHER, str(listening.fileno())]
-        child = workspace.spawn(argv, LOG, env=environment(workspace.directory, port), pass_fds=[listening.fileno()])
+        variables = [f"{name}={value}" for name, value in environment(workspace.directory, port).items()]
+        launch: list[str | Path] = [VENV / "bin" / "python", "-I", LAUNCHER, str(listening.fileno())]
+        child = workspace.spawn(["env", "-i", *variables, *launch], LOG, pass_fds=[listening.fileno()])
     localstack = LocalStack(port, psutil.Process(child.pid), workspace.directory)
     # The health page answers before any service can. This call waits in the socket's backlog until one does; if the
     # process ends first, the kernel closes the socket that only it holds by now, and the call fails at once.

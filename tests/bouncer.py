@@ -33,6 +33,9 @@ unix_socket_dir =
 auth_type = any
 admin_users = pgbouncer
 pool_mode = transaction
+; a login that PgBouncer takes for failed would hold its clients for an hour; they give up before that
+server_login_retry = 3600
+query_wait_timeout = 10
 ignore_startup_parameters = extra_float_digits
 """
 

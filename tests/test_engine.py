@@ -16,18 +16,11 @@ from dr.core.duration import Duration
 from dr.core.plan import PlannedStep
 from dr.core.runbook import Retry
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, OutOfTime, Step, Unknown
-from dr.engine import (
-    GRACE,
-    LARGEST_EVIDENCE,
-    LONGEST_TEXT,
-    Answer,
-    Interrupted,
-    Waiting,
-    iso,
-    parse_iso,
-)
+from dr.core.timestamp import iso, parse_iso
+from dr.engine import GRACE, LARGEST_EVIDENCE, LONGEST_TEXT, Interrupted, Waiting
 from dr.errors import JournalUnwritable
 from dr.secrets import MASK, Secrets
+from dr.world import Answer
 from tests.simulated import process
 from tests.simulated.clock import EPOCH
 from tests.simulated.journal import MemoryJournal

@@ -15,7 +15,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ("requirements.lock", "benchmarks/peers.lock")
+LOCKS = (
+    "requirements.lock",
+    "benchmarks/peers.lock",
+    "localstack/localstack-2026.3.0.lock",
+    "localstack/localstack-4.13.1.lock",
+)
 
 
 def project_table() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dr.cli.options import book, config_option, journal_option, signers, signers
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.events import Entry
+from dr.core.timestamp import iso
 from dr.errors import DrError, EvidenceIncomplete, JournalBroken, NoSuchRun, SigningFailed, Unverifiable, UsageError
 from dr.report.words import printable, sentence, standing
 from dr.runs import begun, fold, this_process
@@ -137,7 +138,6 @@ def export(
 def sign(run_name: str, journal: Path | None, config: Path) -> None:
     """Sign a run that has ended, where its last signature is missing or a second person vouches for it."""
     from dr.cli.options import author  # the key is opened for this command alone
-    from dr.engine import iso
     from dr.secrets import Secrets
 
     stored = book(config, journal).find(run_name)

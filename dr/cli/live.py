@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +15,8 @@ from rich.text import Text
 from dr.cli.terminal import begun
 from dr.core import events as e
 from dr.core.plan import STEADY_STATE, Plan
-from dr.report.words import clock, sentence
+from dr.core.timestamp import parse_iso
+from dr.report.words import clock, printable, sentence
 
 # Each standing has a word and a sign; the colour only repeats what they say.
 _STYLES = {
@@ -31,22 +32,40 @@ _STYLES = {
     "undone": ("↩", "green"),
     "asked": ("?", "yellow bold"),
 }
+_ANSWERED: Mapping[e.Choice, str] = {"retry": "waiting", "yes": "waiting", "done": "done", "skip": "skipped"}
 MOST_ROWS = 20
 """Steps shown at once; of a longer plan, those around the one being worked on."""
+BESIDE = 4
+"""Lines of the terminal that are kept free for the elapsed time, a message and the cursor."""
+WORD = max(map(len, _STYLES))
+"""Width of the longest standing."""
+WIDE = 60
+"""Columns from which there is room for a bar beside the words."""
+AT_A_QUESTION = 5
+"""Steps that stay on the screen while a question is asked."""
 
 
 class Live:
-    """A `dr.engine.Watcher` for a person on a terminal."""
+    """A `dr.world.Watcher` and a `dr.cli.terminal.Screen` for a person on a terminal."""
 
-    def __init__(self, plan: Plan, since: float | None) -> None:
+    def __init__(self, plan: Plan, since: str, past: Iterable[e.Entry]) -> None:
+        """`since` is when the recovery time began, if not with the run; `past` is what has happened already."""
         self._plan = plan
-        self._since = time.time() if since is None else since
+        self._since = parse_iso(since) if since else time.time()
         self._standing: dict[str, str] = {}
         self._detail: dict[str, str] = {}
         self._order = [step.id for step in plan.steps()] + ([STEADY_STATE] if plan.steady_state else [])
         self._latest = self._order[0]
-        self._console = Console()
+        self._asked = ""
+        self._notice = ""
+        self._console = Console(highlight=False, markup=False, emoji=False)
         self._live = RichLive(console=self._console, refresh_per_second=8, get_renderable=self._picture, transient=True)
+        for entry in past:
+            if isinstance(entry.event, e.RunStarted):
+                self._since = parse_iso(entry.event.detected or entry.at)
+            self._happened(entry.event)
+        for step, standing in self._standing.items():
+            self._standing[step] = "in doubt" if standing in {"applying", "undoing"} else standing
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -56,86 +75,119 @@ class Live:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
-        self._console.print(self._steps(all_rows=True))
+        begun_steps = [step for step in self._order if step in self._standing]
+        if before := len(begun_steps[:-MOST_ROWS]):
+            self._console.print(f"{before} steps before these")
+        self._console.print(self._steps(begun_steps[-MOST_ROWS:], whole=True))
+        if left := len(self._order) - len(begun_steps):
+            self._console.print(f"{left} not begun")
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
-        """Take the picture away while a question is asked."""
+        """Make room for a question; what it is about stays in sight."""
         self._live.stop()
+        self._console.print(self._steps(self._around(AT_A_QUESTION), whole=True))
         try:
             yield
         finally:
             self._live.start()
 
+    def notice(self, text: str) -> None:
+        """Show `text` below the steps from now on."""
+        self._notice = text
+
     def entry(self, entry: e.Entry) -> None:
-        event = entry.event
-        step = STEADY_STATE if isinstance(event, e.HealthObserved) else getattr(event, "step", None)
-        standing = _standing(event)
-        if isinstance(event, e.Paused):
-            step, standing = event.question.step, "asked"
-        if step is not None and standing is not None:
-            self._standing[step] = standing
-            self._detail[step] = sentence(event).removeprefix(f"{step}: ")
-            self._latest = step
-        elif step is None:
-            if isinstance(event, e.RunStarted):
-                self._live.console.print(begun(entry), highlight=False, markup=False, soft_wrap=True)
-            self._live.console.print(Text(f"{clock(entry.at)}  {sentence(event)}", style="dim"))
+        if isinstance(entry.event, e.RunStarted):
+            self._console.print(begun(entry), soft_wrap=True)
+        if not self._happened(entry.event):
+            self._console.print(Text(f"{clock(entry.at)}  {sentence(entry.event)}", style="dim"))
 
     def say(self, step: str, text: str) -> None:
-        self._detail[step] = text
-        if self._standing.get(step, "waiting") in ("waiting", "again"):
+        self._detail[step] = printable(text)
+        if self._standing.get(step, "waiting") in {"waiting", "again"}:
             self._standing[step] = "looking"
         self._latest = step
+
+    def _happened(self, event: e.Event) -> bool:
+        """Note how a step stands after the event; False when it tells of none."""
+        step, standing = _standing(event)
+        if isinstance(event, e.OperatorAnswered):
+            self._standing[self._asked] = _ANSWERED.get(event.choice, self._standing.get(self._asked, "asked"))
+            self._detail[self._asked] = printable(event.comment)
+            return False
+        if isinstance(event, e.Paused):
+            self._asked = step
+        if not step:
+            return False
+        if standing:
+            self._standing[step] = standing
+            self._detail[step] = sentence(event).removeprefix(f"{step}: ").removeprefix(standing).lstrip(": ")
+            self._latest = step
+        return True
 
     def _picture(self) -> RenderableType:
         elapsed = time.time() - self._since
         goal = self._plan.objectives.rto
-        line = Table.grid(padding=(0, 1))
+        parts: list[RenderableType] = [self._steps(self._around(min(MOST_ROWS, self._console.height - BESIDE)))]
         if goal is None:
-            line.add_row(f"elapsed {elapsed:.1f} s")
+            parts.append(Text(f"elapsed {elapsed:.1f} s"))
         else:
             late = elapsed > goal
-            bar = ProgressBar(total=float(goal), completed=min(elapsed, float(goal)), width=30)
-            words = f"elapsed {elapsed:.1f} s of RTO {goal}" + (" - MISSED" if late else "")
-            line.add_row(bar, Text(words, style="red bold" if late else ""))
-        return Group(self._steps(all_rows=False), line)
+            words = f"elapsed {elapsed:.1f} s of RTO {goal}" + (", MISSED" if late else "")
+            line = Table.grid(padding=(0, 1))
+            bar = ProgressBar(total=float(goal), completed=min(elapsed, float(goal)), width=self._console.width // 4)
+            told = Text(words, style="red bold" if late else "", no_wrap=True)
+            line.add_row(*([bar, told] if self._console.width >= WIDE else [told]))
+            parts.append(line)
+        if self._notice:
+            parts.append(Text(self._notice, style="yellow bold"))
+        return Group(*parts)
 
-    def _steps(self, *, all_rows: bool) -> Table:
-        table = Table.grid(padding=(0, 1))
+    def _around(self, most: int) -> list[str]:
+        """The steps around the one being worked on."""
+        middle = self._order.index(self._latest) if self._latest in self._order else 0
+        first = max(0, min(middle - most // 2, len(self._order) - most))
+        return self._order[first : first + max(1, most)]
+
+    def _steps(self, steps: list[str], *, whole: bool = False) -> Table:
+        """The steps, a line each; with `whole`, as many lines as the details take."""
+        width = self._console.width
+        name = min(max(map(len, self._order)), width // 3)
+        detail = max(1, width - 1 - name - WORD - 3)
+        table = Table.grid(padding=(0, 1, 0, 0))
         table.add_column(width=1)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="ellipsis", no_wrap=not all_rows)
-        rows = self._order
-        if not all_rows and len(rows) > MOST_ROWS and self._latest in rows:
-            first = max(0, min(rows.index(self._latest) - MOST_ROWS // 2, len(rows) - MOST_ROWS))
-            rows = rows[first : first + MOST_ROWS]
-        for step in rows:
+        table.add_column(width=name, no_wrap=True)
+        table.add_column(width=WORD, no_wrap=True)
+        table.add_column(width=detail, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
+        for step in steps:
             standing = self._standing.get(step, "waiting")
             sign, style = _STYLES[standing]
-            table.add_row(Text(sign, style=style), step, Text(standing, style=style), self._detail.get(step, ""))
+            sign = sign if self._console.encoding.startswith("utf") else " "
+            table.add_row(Text(sign, style), Text(step), Text(standing, style), Text(self._detail.get(step, "")))
         return table
 
 
-def _standing(event: e.Event) -> str | None:
-    """The word for how a step stands after the event; None: it does not tell."""
+def _standing(event: e.Event) -> tuple[str, str]:
+    """The step the event tells of and the word for how it stands; empty where it does not tell."""
+    step = getattr(event, "step", "")
     match event:
         case e.ApplyStarted():
-            return "applying"
+            return step, "applying"
         case e.AttemptFailed(not_before=later) | e.UndoFailed(not_before=later):
-            return "again" if later else "failed"
+            return step, "again" if later else "failed"
         case e.StepUnseen():
-            return "in doubt"
+            return step, "in doubt"
         case e.StepDone():
-            return "done"
+            return step, "done"
         case e.StepSkipped():
-            return "skipped"
+            return step, "skipped"
         case e.UndoStarted():
-            return "undoing"
+            return step, "undoing"
         case e.StepUndone():
-            return "undone"
+            return step, "undone"
+        case e.Paused(question=question):
+            return question.step, "asked"
         case e.HealthObserved(well=well):
-            return "done" if well else "failed"
+            return STEADY_STATE, "done" if well else "failed"
         case _:
-            return None
+            return step, ""

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast, get_args
@@ -12,15 +12,17 @@ import click
 from dr.cli.options import author, book, config_option, journal_option, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
-from dr.cli.terminal import Json, Keyboard, Plain, is_terminal
+from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
-from dr.engine import Answer, Engine, Interrupted, Waiting, Watcher, World, iso, parse_iso
+from dr.core.timestamp import iso
+from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import choice_lines, plan_lines, standing
 from dr.runs import Folded, RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
+from dr.world import Answer, Watcher, World
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Entries as JSON lines, as they are written.")
 run_argument = click.argument("run_name", metavar="RUN")
@@ -94,7 +96,7 @@ def run(
     who = author(config, secrets, unsigned)
     if not ungraceful:
         preflight(plan, targets)
-    with _watching(plan, as_json=as_json, since=parse_iso(detected) if detected else None) as (keyboard, watcher):
+    with _watching(plan, as_json=as_json, since=detected) as (keyboard, watcher):
         world = real_world(targets, secrets, keyboard, watcher, keyboard.stop)
         engine = start(book(config, journal), plan, world, who, reason=reason, detected=detected)
         result = engine.run()
@@ -140,7 +142,7 @@ def answer(
     run_name: str, choice: str, comment: str, as_json: bool, unsigned: str, journal: Path | None, config: Path
 ) -> None:
     """Answer the question a run is paused on, and go on."""
-    if choice == "skip" and not comment:
+    if choice == "skip" and not comment.strip():
         raise UsageError("`skip` needs --comment: why is the step left out?", stands="nothing was touched")
     given = Answer(cast("e.Choice", choice), comment)
     _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, given=given)
@@ -186,7 +188,7 @@ def _carry_on(
         def make_world(plan: Plan) -> World:
             targets = RealTargets(plan.targets, secrets)
             targets.resolve_secrets()
-            keyboard, watcher = stack.enter_context(_watching(plan, as_json=as_json, since=None))
+            keyboard, watcher = stack.enter_context(_watching(plan, as_json=as_json, past=stored.entries()))
             if given is not None:
                 keyboard.give(given)
             return real_world(targets, secrets, keyboard, watcher, keyboard.stop)
@@ -223,20 +225,21 @@ def _admit_answer(folded: Folded, given: Answer) -> None:
 
 
 @contextlib.contextmanager
-def _watching(plan: Plan, *, as_json: bool, since: float | None) -> Iterator[tuple[Keyboard, Watcher]]:
+def _watching(
+    plan: Plan, *, as_json: bool, since: str = "", past: Iterable[e.Entry] = ()
+) -> Iterator[tuple[Keyboard, Watcher]]:
     """The keyboard that is listened to and the display that fits: live on a terminal, plain lines or JSON elsewhere."""
-    interactive = is_terminal() and not as_json
-    keyboard = Keyboard(interactive=interactive)
+    keyboard = Keyboard(interactive=is_terminal() and not as_json)
     with keyboard.listening():
         if as_json:
             yield keyboard, Json()
-        elif not interactive:
+        elif not can_draw():
             yield keyboard, Plain()
         else:
             from dr.cli.live import Live  # rich: only for a person on a terminal
 
-            with Live(plan, since) as live:
-                keyboard.suspend_with(live.suspended)
+            with Live(plan, since, past) as live:
+                keyboard.share(live)
                 yield keyboard, live
 
 

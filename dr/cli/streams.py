@@ -12,10 +12,10 @@ STDERR: Final = 2
 
 
 def prepare() -> None:
-    """Make sure that the standard streams are there, and that any text can be written to them.
+    """Make sure that the standard streams are there, and that any text can be written to them and read.
 
     Where one was closed (`dr run >&-`) the next file to be opened would take its number, and a message to the operator
-    would end up in the journal. A character that the terminal's encoding lacks is shown by its code.
+    would end up in the journal. A character that the terminal's encoding lacks stands there by its code.
     """
     while (opened := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
@@ -23,8 +23,9 @@ def prepare() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")
     sys.stdout = sys.stdout or os.fdopen(STDOUT, "w", encoding="utf-8")
     sys.stderr = sys.stderr or os.fdopen(STDERR, "w", encoding="utf-8")
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def tell(text: str) -> None:

@@ -6,16 +6,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
+from typing import Protocol
 
 import click
 
 from dr.cli.streams import STDERR, STDOUT, paint, silence, tell
 from dr.core import events as e
-from dr.engine import Answer
 from dr.report.words import choice_lines, clock, printable, sentence
+from dr.world import Answer
 
+STOPPING = "stopping at the next safe point; once more leaves at once (both can be resumed)"
+LEFT = "left at once; `dr runs` lists the run, `dr resume` goes on from what is in the journal"
+SHOW_CURSOR = "\x1b[?25h"
 SAY_EVERY = 1.0
 """Seconds between two lines of progress of a step."""
 
@@ -60,6 +64,18 @@ class Json:
         """Only entries go to a machine."""
 
 
+class Screen(Protocol):
+    """A picture on the terminal that is drawn again and again."""
+
+    def suspended(self) -> contextlib.AbstractContextManager[None]:
+        """Take it away while a question is asked."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Show a line for the operator from now on. Called from a signal handler."""
+        ...
+
+
 class Keyboard:
     """Ctrl-C and the operator's answers.
 
@@ -73,15 +89,15 @@ class Keyboard:
         self._interactive = interactive
         self._asking = False
         self._given: Answer | None = None
-        self._suspend: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+        self._screen: Screen | None = None
 
     def give(self, answer: Answer) -> None:
         """The answer to the first question, from the command line."""
         self._given = answer
 
-    def suspend_with(self, suspend: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
-        """What makes room on the screen while a question is asked."""
-        self._suspend = suspend
+    def share(self, screen: "Screen") -> None:
+        """The terminal has a picture on it: speak to the operator through that."""
+        self._screen = screen
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -97,14 +113,14 @@ class Keyboard:
                 signal.signal(number, handler)
 
     def ask(self, question: e.Question) -> Answer | None:
-        """`dr.engine.Operator`: the given answer, else the person on the terminal, else nobody."""
+        """`dr.world.Operator`: the given answer, else the person on the terminal, else nobody."""
         if self._given is not None:
             answer, self._given = self._given, None
             if answer.choice in question.choices:
                 return answer
         if not self._interactive:
             return None
-        with self._suspend():
+        with self._screen.suspended() if self._screen else contextlib.nullcontext():
             return self._on_terminal(question)
 
     def _on_terminal(self, question: e.Question) -> Answer | None:
@@ -113,10 +129,10 @@ class Keyboard:
             click.echo(line, err=True)
         self._asking = True
         try:
-            choice = click.prompt("Your answer", type=click.Choice(question.choices), err=True)
+            choice = click.prompt("Your answer", type=click.Choice(question.choices), show_choices=False, err=True)
             comment = ""
-            if choice == "skip":
-                comment = click.prompt("Why is it left out? (goes into the journal)", err=True)
+            while choice == "skip" and not comment:
+                comment = click.prompt("Why is it left out? (goes into the journal)", err=True).strip()
         except (click.Abort, KeyboardInterrupt):
             return None
         finally:
@@ -132,18 +148,22 @@ class Keyboard:
         if self.stop.is_set():
             # Not sys.exit: a worker in a dead target must not delay this, and there is nothing to clean up that a crash
             # would not leave behind as well.
-            os.write(
-                STDERR, b"\nleft at once; `dr runs` lists the run, `dr resume` goes on from what is in the journal\n"
-            )
+            cursor = SHOW_CURSOR if self._screen else ""
+            os.write(STDERR, f"{cursor}\n{LEFT}\n".encode())
             os._exit(130)
         self.stop.set()
-        name = signal.Signals(number).name
-        os.write(
-            STDERR,
-            f"\n{name}: stopping at the next safe point; once more leaves at once (both can be resumed)\n".encode(),
-        )
+        text = f"{signal.Signals(number).name}: {STOPPING}"
+        if self._screen is not None:
+            self._screen.notice(text)
+        else:  # not sys.stderr: what the signal interrupted may be writing to it
+            os.write(STDERR, f"\n{text}\n".encode())
 
 
 def is_terminal() -> bool:
     """Whether a person can be asked and shown things."""
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def can_draw() -> bool:
+    """Whether the terminal is one on which a picture can be drawn again and again."""
+    return is_terminal() and os.environ.get("TERM", "dumb") not in {"dumb", "unknown"}

@@ -5,7 +5,7 @@ parsing JSON.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -201,22 +201,29 @@ Event = (
 
 _TEXTS = frozenset({"because", "comment", "error", "reason", "unsigned", "why"})
 _EVIDENCE = frozenset({"before", "claim", "evidence"})
+_SAID = {
+    kind: tuple(name for name in kind.__struct_fields__ if name in _TEXTS | _EVIDENCE) for kind in get_args(Event)
+}  # fmt: skip
+"""The fields of each kind of event that hold what a person or a target said."""
 
 
 def map_text(event: Event, text: Callable[[str], str], inside: Callable[[str], str]) -> Event:
     """The event with every text in it changed that a person or a target gave; names, choices and times stay.
 
-    `text` is for a text of its own, such as an error; `inside` for each text inside of evidence.
+    `text` is for a text of its own, such as an error; `inside` for each text inside of evidence. (Every event of a run
+    goes through here, so nothing is made anew that stays as it was.)
     """
+    if isinstance(event, Paused):
+        question = msgspec.structs.replace(event.question, text=text(event.question.text))
+        return Paused(question=question)
     changes: dict[str, object] = {}
-    for name in event.__struct_fields__:
+    for name in _SAID[type(event)]:
         value = getattr(event, name)
-        if name in _TEXTS:
-            changes[name] = text(value)
-        elif name in _EVIDENCE and value:
-            changes[name] = _map_evidence(value, inside)
-        elif isinstance(value, Question):
-            changes[name] = msgspec.structs.replace(value, text=text(value.text))
+        if not value:
+            continue
+        changed = text(value) if name in _TEXTS else _map_evidence(value, inside)
+        if changed != value:
+            changes[name] = changed
     return msgspec.structs.replace(event, **changes) if changes else event
 
 

@@ -4,6 +4,7 @@ In YAML: `200`; `{range: [0, 5]}`; `{one_of: [200, 204]}`; `{regex: "^Welcome"}`
 steady-state tolerances of the Open Chaos experiment format, which people of this field know.
 """
 
+import math
 import re
 from typing import Annotated
 
@@ -28,6 +29,8 @@ class Accepts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         given = [name for name in ("range", "one_of", "regex") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of range, one_of, regex")
+        if self.range is not None and not all(map(math.isfinite, self.range)):
+            raise ValueError("a range has two numbers as its ends")  # JSON, and so the plan, has no infinity
         if self.range is not None and self.range[0] > self.range[1]:
             raise ValueError(f"a range goes from low to high, not from {self.range[0]:g} to {self.range[1]:g}")
         if self.regex is not None:
@@ -56,12 +59,17 @@ def accepts(tolerance: Tolerance, value: object) -> bool:
 def say(tolerance: Tolerance) -> str:
     """The tolerance in words, for plans and findings."""
     if not isinstance(tolerance, Accepts):
-        return repr(tolerance) if isinstance(tolerance, str) else str(tolerance)
+        return _say_scalar(tolerance)
     if tolerance.range is not None:
         return f"from {tolerance.range[0]:g} to {tolerance.range[1]:g}"
     if tolerance.one_of is not None:
-        return "one of " + ", ".join(str(item) for item in tolerance.one_of)
+        return "one of " + ", ".join(map(_say_scalar, tolerance.one_of))
     return f"matching /{tolerance.regex}/"
+
+
+def _say_scalar(value: Scalar) -> str:
+    """As it is written in YAML, a text in quotes."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _same(expected: Scalar, value: object) -> bool:

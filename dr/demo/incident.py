@@ -1,5 +1,6 @@
 """The outage of 15 May 2023, from the morning before it to the report after it."""
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -7,12 +8,12 @@ from pathlib import Path
 from dr.bind import bind
 from dr.demo import flags, monitor, recovery, stage, summary, timeline, traffic, wait
 from dr.demo.load import RATE
-from dr.demo.orchestrator import Orchestrator
+from dr.demo.orchestrator import STANDS, Orchestrator
 from dr.demo.screen import Screen
 from dr.demo.stage import Stage
 from dr.demo.timeline import Observed
-from dr.demo.workspace import Workspace
-from dr.errors import PartMissing
+from dr.demo.workspace import CommandFailed, Workspace
+from dr.errors import Deviated, PartMissing, PreconditionFailed, UsageError
 from dr.load import read
 
 NORMAL = 3.0  # seconds of an ordinary morning
@@ -28,13 +29,14 @@ def play(kill: str | None, reports: Path) -> None:
         reports: the folder in which the report's folder is made.
 
     Raises:
-        UsageError: there is no such step.
-        CommandFailed: `dr` did not recover.
+        UsageError: there is no such step, or the folder cannot be written.
+        PreconditionFailed: a part did not start.
         Deviated: it did not go as the demo says it does.
     """
     runbook = find_runbook()
     plan = bind(read(runbook), None, {})
     recovery.check_step(plan, kill)
+    check_writable(reports)
     screen = Screen()
     screen.title("The outage of 15 May 2023, with real parts")
     with Workspace() as workspace:
@@ -59,10 +61,24 @@ def find_runbook() -> Path:
     return path
 
 
+def check_writable(folder: Path) -> None:
+    """Raise UsageError if the folder cannot be made or written: better now than after the outage."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise UsageError(
+            f"{folder} cannot be written", stands="nothing was started", hint="name another: --report FOLDER"
+        )
+
+
 def set_up(workspace: Workspace, screen: Screen) -> Stage:
     """Start all parts."""
     began = time.monotonic()
-    on = stage.build(workspace)
+    try:
+        on = stage.build(workspace)
+    except (CommandFailed, wait.WaitExpired) as failed:
+        raise PreconditionFailed(f"not all parts of the demo started: {failed}", stands=STANDS) from failed
     screen.say(
         "started",
         f"PostgreSQL {on.servers.primary.version()}, primary and streaming standby; a web shop; its monitoring; "
@@ -84,7 +100,10 @@ def break_down(on: Stage, screen: Screen) -> tuple[float, float, float]:
     screen.mark(timeline.RELEASED, released)
     screen.say("released", f"the feature `{flags.RECOMMENDATIONS}`, with the loop that never stops querying", "yellow")
 
-    wait.until(lambda: any(alarm.raised for alarm in monitor.read(on.alarms)), LIMIT, "the alarm")
+    try:
+        wait.until(lambda: any(alarm.raised for alarm in monitor.read(on.alarms)), LIMIT, "the alarm")
+    except wait.WaitExpired as expired:
+        raise Deviated(f"the outage did not happen: {expired}", stands=STANDS) from expired
     alarm = monitor.read(on.alarms)[0]
     screen.mark(timeline.ALARM, alarm.at)
     screen.detected = alarm.at

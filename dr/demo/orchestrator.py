@@ -15,6 +15,7 @@ from dr.demo.workspace import Workspace
 from dr.errors import Deviated
 
 ENVIRONMENT = "demo"
+STANDS = "everything that was started is gone"
 POLL = 0.02  # seconds between two looks for further entries
 
 # The DSNs hold passwords: they are in the environment of the process, and only their names are in the file.
@@ -106,7 +107,6 @@ class Following:
         """Raises Deviated with its last words, if it has not ended in success."""
         status = self._process.wait()
         if status:
-            raise Deviated(
-                f"dr ended with status {status} instead of recovering the shop\n{self._workspace.tail(self._log)}",
-                stands="everything that was started is gone",
-            )
+            lines = (self._workspace.directory / self._log).read_text().splitlines()
+            words = "\n".join(line for line in lines if not line.startswith("{"))
+            raise Deviated(f"dr ended with status {status} instead of recovering the shop\n{words}", stands=STANDS)

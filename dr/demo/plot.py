@@ -49,7 +49,4 @@ def spread(columns: Sequence[int]) -> list[int]:
 
 def legend(marks: Mapping[str, int]) -> list[str]:
     """What each letter stands for."""
-    return [
-        f"{letter} {what}".replace(" ", "\N{NO-BREAK SPACE}")
-        for letter, what in zip(ascii_lowercase, marks, strict=False)
-    ]
+    return [f"{letter} {what}" for letter, what in zip(ascii_lowercase, marks, strict=False)]

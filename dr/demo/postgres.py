@@ -23,10 +23,13 @@ from dr.demo.workspace import CommandFailed, Workspace
 LIMIT = 60.0  # seconds for a start or a stop; both take 0.05 s, on a machine under load far longer
 PORT_TRIES = 5
 
-# `dynamic_shared_memory_type` keeps shared memory inside the data directory, so that a killed
-# server leaves nothing in /dev/shm. `wal_log_hints` and `wal_keep_size` are what pg_rewind needs.
+# `fsync` guards against a crash of the machine, after which nobody wants this data; without it a slow disk changes
+# nothing that is seen here, and a killed server loses nothing either. `dynamic_shared_memory_type` keeps shared memory
+# inside the data directory, so that a killed server leaves nothing in /dev/shm. `wal_log_hints` and `wal_keep_size` are
+# what pg_rewind needs.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
+    "fsync": "off",
     "wal_level": "replica",
     "wal_log_hints": "on",
     "wal_keep_size": "256MB",
@@ -54,6 +57,10 @@ class Server:
         self._workspace = workspace
         self._who = who
         self._process: subprocess.Popen[bytes] | None = None
+
+    def another(self, name: str) -> "Server":
+        """A server beside this one that does not have its data directory yet."""
+        return Server(self._workspace, self._who, name, self.password)
 
     @property
     def dsn(self) -> str:
@@ -153,16 +160,20 @@ def pair() -> Iterator[Pair]:
 
 def pair_in(workspace: Workspace) -> Pair:
     """A running pair that ends with `workspace`; the standby has begun to stream."""
-    who = account.choose(workspace.directory)
-    password = secrets.token_hex(16)
-    primary = Server(workspace, who, "primary", password)
-    create(primary)
-    primary.start()
-    standby = Server(workspace, who, "standby", password)
+    primary = primary_in(workspace)
+    standby = primary.another("standby")
     copy(primary, standby)
     standby.start()
     wait.until(lambda: streams(primary), LIMIT, "the standby streams")
     return Pair(primary, standby)
+
+
+def primary_in(workspace: Workspace) -> Server:
+    """A running server without a standby; it ends with `workspace`."""
+    server = Server(workspace, account.choose(workspace.directory), "primary", secrets.token_hex(16))
+    create(server)
+    server.start()
+    return server
 
 
 def create(server: Server) -> None:

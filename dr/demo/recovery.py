@@ -6,11 +6,11 @@ from textwrap import shorten
 
 from dr.core import events as e
 from dr.core.plan import STEADY_STATE, Plan
+from dr.core.timestamp import iso, parse_iso
 from dr.demo import timeline
-from dr.demo.orchestrator import ENVIRONMENT, Orchestrator
+from dr.demo.orchestrator import ENVIRONMENT, STANDS, Orchestrator
 from dr.demo.screen import Screen
-from dr.engine import iso, parse_iso
-from dr.errors import UsageError
+from dr.errors import Deviated, UsageError
 from dr.report.words import sentence
 from dr.steps import CATALOGUE
 
@@ -30,7 +30,7 @@ def check_step(plan: Plan, step: str | None) -> None:
 def recover(
     orchestrator: Orchestrator, screen: Screen, plan: Plan, runbook: Path, *, kill: str | None, detected: float
 ) -> None:
-    """Carry out the runbook. Raises CommandFailed if it does not end in a recovery."""
+    """Carry out the runbook. Raises Deviated if it does not end in a recovery."""
     screen.command(f"dr run {RUNBOOK} --env {ENVIRONMENT} --yes")
     run = orchestrator.start("run", str(runbook), "--env", ENVIRONMENT, "--yes", "--detected", iso(detected))
     killed = False
@@ -46,6 +46,8 @@ def recover(
         for entry in run:
             show(screen, plan, entry)
     run.check()
+    if kill is not None and not killed:
+        raise Deviated(f"the run never came into {kill}, so dr was not killed", stands=STANDS)
 
 
 def comes_into(plan: Plan, step: str, event: e.Event) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
@@ -50,10 +51,10 @@ class Screen:
         """Point at a moment in the plot that grows."""
         self._marks[what] = at
 
-    def title(self, text: str) -> None:
+    def title(self, text: str, style: str = "bold") -> None:
         """A heading."""
         self.console.print()
-        self.console.print(Text(text, style="bold"))
+        self.console.print(Text(text, style))
         self.console.print()
 
     def say(self, head: str, text: str, style: str = "") -> None:
@@ -111,10 +112,9 @@ class Screen:
         columns = {what: int((at - begin) / timeline.BIN) for what, at in marks.items() if at >= begin}
         rows = plot.lines([share for _, share in bins], columns, ascii_only=self.console.encoding != "utf-8")
         picture = Text("\n".join(rows))
-        picture.highlight_regex(r"[▁-█#:.]+(?=[▁-█#:. ]*$)", "red")
-        return Group(
-            Padding(picture, (0, MARGIN)), Padding(Text("  ".join(plot.legend(columns)), style="dim"), (0, MARGIN))
-        )
+        picture.highlight_regex(r"[▁-█#]+", "red")
+        legend = Columns([Text(what, "dim") for what in plot.legend(columns)], padding=(0, MARGIN))
+        return Group(Padding(picture, (0, MARGIN)), Padding(legend, (0, 0, 0, MARGIN)))
 
     def _picture(self) -> RenderableType:
         if self._read is None:

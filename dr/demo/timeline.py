@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from dr.core import events as e
 from dr.core.plan import Plan
+from dr.core.timestamp import parse_iso
 from dr.demo.traffic import Traffic
-from dr.engine import parse_iso
 from dr.report.exhibit import Comparison
 
 BIN = 0.5  # seconds of a column of a plot

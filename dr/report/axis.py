@@ -51,15 +51,16 @@ class Axis(msgspec.Struct, frozen=True):
 
 
 def axis(start: float, end: float, idle: Iterable[tuple[float, float]], left: float, width: float) -> Axis:
-    """An axis from `start` to `end` over `width`; whiles of `idle` that would take most of it are squeezed."""
+    """An axis from `start` to `end` over `width`; whiles of `idle` longer than all work are squeezed."""
     end = max(end, start + 0.001)
     edges = [start]
     for while_ in sorted(idle):
         edges += [max(edge, edges[-1]) for edge in while_]
     edges.append(end)  # from here on, every second stretch between two edges is idle
     lengths = [last - first for first, last in pairwise(edges)]
-    room = max(sum(lengths[::2]), 0.001) * SQUEEZE
-    squeezed = [bool(number % 2) and length > 2 * room for number, length in enumerate(lengths)]
+    busy = max(sum(lengths[::2]), 0.001)
+    room = busy * SQUEEZE
+    squeezed = [bool(number % 2) and length > busy for number, length in enumerate(lengths)]
     drawn = [room if short else length for length, short in zip(lengths, squeezed, strict=True)]
     scale = width / sum(drawn)
     knots, x = [(start, left)], left

@@ -16,6 +16,7 @@ LONGEST = 8_000
 """Characters of one entry on the page."""
 MOST = 1_500_000
 """Characters of all of them."""
+EMPTY: tuple[object, ...] = ("", None, {})
 
 
 def evidence(lanes: Sequence[Lane], plan: Plan, entries: Iterable[e.Entry]) -> list[Html]:
@@ -60,8 +61,13 @@ def _fold(lane: Lane, title: str, entries: list[Html]) -> Html:
 
 
 def _entry(entry: e.Entry) -> Html:
-    held = msgspec.json.format(msgspec.json.encode(entry.event, enc_hook=encode_hook), indent=2).decode()
+    """The entry's sentence, and whatever else it holds."""
+    said = msgspec.to_builtins(entry.event, enc_hook=encode_hook)
+    rest = {
+        name: value for name, value in said.items() if name not in {"type", "step", "attempt"} and value not in EMPTY
+    }
+    held = msgspec.json.format(msgspec.json.encode(rest), indent=2).decode() if rest else ""
     if len(held) > LONGEST:
         held = f"{held[:LONGEST]}\n… {len(held) - LONGEST:,} more characters stand in entry {entry.seq} of the journal"
     told = element("p", element("span", f"{entry.seq}  {clock(entry.at)}  ", class_="when"), sentence(entry.event))
-    return element("div", told, element("pre", held), class_="entry")
+    return element("div", told, element("pre", held) if held else "", class_="entry")

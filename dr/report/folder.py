@@ -19,11 +19,11 @@ from dr.audit.allowed_signers import AllowedSigners
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun
 from dr.core import events as e
 from dr.core.plan import Plan, decode_plan, digest
+from dr.core.timestamp import parse_iso
 from dr.errors import NoSuchRun, PlanChanged, UsageError
 from dr.report.axis import passed
 from dr.report.exhibit import NOTHING, Exhibits
 from dr.report.page import Copy, Told, page
-from dr.report.phases import seconds
 from dr.report.proof import Proof
 from dr.report.timeline import Timeline, timeline
 from dr.report.verdict import headline, results
@@ -110,7 +110,7 @@ def lines(kept: StoredRun, plan: Plan, line: Timeline) -> Iterator[str]:
     yield from (f"{result.question} {result.answer} ({result.detail})" for result in results(line))
     yield ""
     for entry in kept.entries():
-        elapsed = passed(seconds(entry.at) - line.measured.since)
+        elapsed = passed(parse_iso(entry.at) - line.measured.since)
         yield f"{entry.seq:6}  {entry.at}  {'+' + elapsed:>11}  {entry.actor:10}  {sentence(entry.event)}"
 
 

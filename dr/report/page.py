@@ -10,13 +10,13 @@ import msgspec
 
 from dr.core import events as e
 from dr.core.plan import Plan
+from dr.core.timestamp import parse_iso
 from dr.report.axis import Axis, axis, passed, span
 from dr.report.drawing import CHART, LEFT
 from dr.report.evidence import evidence
 from dr.report.exhibit import Comparison, Exhibits
 from dr.report.gantt import gantt, legend, worth_drawing
 from dr.report.markup import Html, element, fragment
-from dr.report.phases import seconds
 from dr.report.plot import plot
 from dr.report.proof import Proof, unproven, verified
 from dr.report.timeline import Timeline
@@ -91,7 +91,6 @@ def _opening(told: Told) -> Html:
         element("h1", headline(told.timeline)),
         element("div", *map(_card, results(told.timeline)), class_="cards"),
         _facts(facts.items()),
-        element("p", told.plan.description, class_="description") if told.plan.description else "",
     )
 
 
@@ -119,7 +118,8 @@ def _sections(told: Told, entries: Entries) -> Iterator[Html]:
         yield _section(comparison.title, _comparison(comparison))
     yield _section("Timeline", *_timeline(told, entries()))
     yield _section("Evidence", cap, *evidence(lanes, told.plan, entries()))
-    yield _section("The plan, as it was shown before the run", _plan(told))
+    description = element("p", told.plan.description, class_="description")
+    yield _section("The plan, as it was shown before the run", description, _plan(told))
     yield _section("What was verified", _facts(verified(told.proof)), *_again(told))
     doubts = (element("li", said) for said in unproven(told.plan, run, told.exhibits, told.proof.verdict))
     yield _section("What this report does not prove", element("ul", *doubts))
@@ -193,7 +193,7 @@ def _row(entry: e.Entry, day: str, since: float) -> Iterator[Html]:
         "tr",
         element("td", str(entry.seq), class_="number"),
         element("td", clock(entry.at), class_="number"),
-        element("td", f"+{passed(seconds(entry.at) - since)}", class_="number"),
+        element("td", f"+{passed(parse_iso(entry.at) - since)}", class_="number"),
         element("td", entry.actor),
         element("td", sentence(entry.event)),
         class_=str(type(entry.event).__struct_config__.tag),

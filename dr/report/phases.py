@@ -4,7 +4,6 @@ Read off where the run stood between them, so it needs no entries of its own. Ti
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -13,6 +12,7 @@ from dr.core import decide as d
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan
+from dr.core.timestamp import parse_iso
 
 Doing = Literal["look", "apply", "wait", "doubt", "undo", "hold"]
 """`look`: it is observed. `apply`, `undo`: the target is being changed. `wait`: until the next attempt. `hold`: the
@@ -119,9 +119,9 @@ class Phases:
                 case d.Attempt(step=step, number=number, not_before=None):
                     yield step.id, _Open("look", at, number)
                 case d.Attempt(step=step, number=number, not_before=str(later)):
-                    yield step.id, _Open("wait", at, number, seconds(later))
+                    yield step.id, _Open("wait", at, number, parse_iso(later))
                 case d.Undo(step=step, number=number, not_before=str(later)):
-                    yield step.id, _Open("wait", at, number, seconds(later))
+                    yield step.id, _Open("wait", at, number, parse_iso(later))
                 case d.Settle(step=step, number=number) | d.SettleUndo(step=step, number=number):
                     yield step.id, _Open(self._settling[step.id], at, number)
                 case d.CheckHealth(step=step):
@@ -151,15 +151,3 @@ class _Open(msgspec.Struct, frozen=True):
     start: float
     attempt: int
     until: float | None = None
-
-
-def seconds(at: str) -> float:
-    """Seconds since 1970 of a time in the journal.
-
-    Raises:
-        ValueError: it is no time, or it does not say its zone.
-    """
-    when = datetime.fromisoformat(at)
-    if when.tzinfo is None:
-        raise ValueError(f"{at!r} is a time without its zone")
-    return when.timestamp()

@@ -9,8 +9,9 @@ from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import Duration
 from dr.core.plan import STEADY_STATE, Plan
+from dr.core.timestamp import parse_iso
 from dr.errors import JournalBroken
-from dr.report.phases import Gap, Phase, Phases, seconds
+from dr.report.phases import Gap, Phase, Phases
 
 Ending = Literal[
     "not reached", "unfinished", "in doubt", "done", "in place", "ruled done", "skipped", "failed",
@@ -95,7 +96,7 @@ def timeline(plan: Plan, entries: Iterable[e.Entry]) -> Timeline:
                 stands="nothing was touched",
                 hint=f"dr audit show {entry.run}",
             ) from None
-        set_back = max(set_back, measured.last - seconds(entry.at))
+        set_back = max(set_back, measured.last - parse_iso(entry.at))
         actors.setdefault(entry.actor)
         for step, ending in _endings(entry.event, before):
             endings[step] = ending
@@ -125,10 +126,10 @@ def _lanes(plan: Plan, phases: Phases, endings: dict[str, Ending]) -> Iterator[L
 
 def _measure(plan: Plan, measured: Measured | None, entry: e.Entry) -> Measured:
     """What is measured with one more entry; `evolve` has seen to it that the first is `run-started`."""
-    at = seconds(entry.at)
+    at = parse_iso(entry.at)
     match entry.event:
         case e.RunStarted(detected=detected):
-            when = seconds(detected) if detected else None
+            when = parse_iso(detected) if detected else None
             return Measured(started=at, last=at, detected=when, rto=plan.objectives.rto)
         case event:
             assert measured is not None

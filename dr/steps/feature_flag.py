@@ -12,17 +12,12 @@ class FeatureFlag(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the two kinds share. Not a kind itself."""
 
     reversal: ClassVar[Reversal] = "undo"
-    enabled: ClassVar[bool]
 
     store: Annotated[str, target(FlagStore)]
     """Target that holds the flag."""
     flag: Annotated[str, msgspec.Meta(min_length=1)]
-    variant: str | None = None
-    """Variant to serve by default; without one it stays as it is."""
-
-    def summary(self) -> str:
-        serving = f", serving {self.variant!r}" if self.variant else ""
-        return f"Switch the feature {self.flag!r} {'on' if self.enabled else 'off'} in {self.store}{serving}"
+    variant: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """Variant to serve by default."""
 
     def preview(self, here: Here) -> Evidence:
         """The flag as it stands."""
@@ -30,40 +25,68 @@ class FeatureFlag(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def observe(self, here: Here) -> Observation:
         state = here.reach(FlagStore, self.store).read(self.flag)
-        return InPlace(_facts(state)) if self._wanted(state) == state else NotInPlace(_facts(state))
+        done = state == self._wanted(state) and not self._overruled(state)
+        return InPlace(_facts(state)) if done else NotInPlace(_facts(state))
 
     def apply(self, here: Here) -> Evidence:
         store = here.reach(FlagStore, self.store)
         before = store.read(self.flag)
+        if self._overruled(before):
+            raise LookupError(
+                f"the flag {self.flag!r} has targeting rules; they decide before the default variant does"
+            )
         after = store.write(self.flag, self._wanted(before), expected=before)
         return {"before": _facts(before), "after": _facts(after)}
 
     def undo(self, here: Here, before: Evidence) -> Evidence:
+        """Only what this step did is undone: a flag that somebody else has changed since then is a Conflict."""
+        state = _state(before)
         store = here.reach(FlagStore, self.store)
-        current = store.read(self.flag)
-        return _facts(store.write(self.flag, _state(before), expected=current))
+        return _facts(store.write(self.flag, state, expected=self._wanted(state)))
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         state = here.reach(FlagStore, self.store).read(self.flag)
         return InPlace(_facts(state)) if _facts(state) == before else NotInPlace(_facts(state))
 
     def _wanted(self, state: FlagState) -> FlagState:
-        variant = state.variant if self.variant is None else self.variant
-        return msgspec.structs.replace(state, enabled=self.enabled, variant=variant)
+        """The flag as this step leaves it."""
+        raise NotImplementedError
+
+    def _overruled(self, state: FlagState) -> bool:
+        """The default variant is not what everyone gets."""
+        return self.variant is not None and state.targeted
 
 
 class FeatureDisable(FeatureFlag, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Switch a feature off where its flag stands. Undone by what the flag was before."""
+    """Switch a feature off where its flag stands. Undone by what the flag was before.
+
+    A flag that is off leaves the choice to the application's own default. Where that is not the safe one, name a
+    `variant`: it is served to everyone, and the flag stays on.
+    """
 
     kind: ClassVar[str] = "feature.disable"
-    enabled: ClassVar[bool] = False
+
+    def summary(self) -> str:
+        serving = f" by serving {self.variant!r} to everyone" if self.variant else ""
+        return f"Switch the feature {self.flag!r} off in {self.store}{serving}"
+
+    def _wanted(self, state: FlagState) -> FlagState:
+        if self.variant is None:
+            return msgspec.structs.replace(state, enabled=False)
+        return msgspec.structs.replace(state, enabled=True, variant=self.variant)
 
 
 class FeatureEnable(FeatureFlag, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Switch a feature on where its flag stands. Undone by what the flag was before."""
 
     kind: ClassVar[str] = "feature.enable"
-    enabled: ClassVar[bool] = True
+
+    def summary(self) -> str:
+        serving = f", serving {self.variant!r}" if self.variant else ""
+        return f"Switch the feature {self.flag!r} on in {self.store}{serving}"
+
+    def _wanted(self, state: FlagState) -> FlagState:
+        return msgspec.structs.replace(state, enabled=True, variant=self.variant or state.variant)
 
 
 def _facts(state: FlagState) -> Evidence:

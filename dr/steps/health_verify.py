@@ -5,8 +5,9 @@ It only looks. What it cannot reach is a finding, not a doubt: a website that do
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import islice
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -18,8 +19,11 @@ from dr.targets.protocols import Database, HttpEndpoint, HttpReply, TargetUnreac
 
 AT_ONCE = 16
 """Requests that are under way at the same time, at most."""
+SHORTEST_ROUND = 0.05
 MOST_FINDINGS = 20
 """Findings that go into the evidence (safety rule 15)."""
+MOST_WORDS = 300
+"""Characters of one of them: a query's value may be a whole page."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -158,6 +162,10 @@ class HealthVerify(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hold: Duration = duration("0s")
     """How long they must hold."""
 
+    def __post_init__(self) -> None:
+        if self.every < SHORTEST_ROUND:
+            raise ValueError(f"every: at least {SHORTEST_ROUND:g} s, or the checks themselves become a flood")
+
     def summary(self) -> str:
         hold = f", for {self.hold}" if self.hold else ""
         return f"Verify within {self.within}{hold}: " + "; ".join(check.summary() for check in self.checks)
@@ -170,8 +178,8 @@ class HealthVerify(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         with ThreadPoolExecutor(AT_ONCE, "check") as checks, ThreadPoolExecutor(AT_ONCE, "request") as requests:
             findings = self._round(here, checks, requests)
         return {
-            "well": [finding.words for finding in findings if finding.well][:MOST_FINDINGS],
-            "not_well": [finding.words for finding in findings if not finding.well][:MOST_FINDINGS],
+            "well": _words(finding for finding in findings if finding.well),
+            "not_well": _words(finding for finding in findings if not finding.well),
         }
 
     def observe(self, here: Here) -> Observation:
@@ -186,18 +194,17 @@ class HealthVerify(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
             began = here.now()
             findings = self._round(here, checks, requests)
             rounds += 1
-            wrong = [finding.words for finding in findings if not finding.well]
-            if wrong:
+            if wrong := _words(finding for finding in findings if not finding.well):
                 well_since = None
                 here.say("; ".join(wrong))
                 if here.now() >= latest:
-                    return NotInPlace({"findings": wrong[:MOST_FINDINGS], "rounds": rounds})
+                    return NotInPlace({"findings": wrong, "rounds": rounds})
             else:
-                well_since = began if well_since is None else well_since
+                # Counted from the end of the first good round: one slow round is no proof of lasting.
+                well_since = here.now() if well_since is None else well_since
                 held = here.now() - well_since
                 if held >= self.hold:
-                    seen = [finding.words for finding in findings[:MOST_FINDINGS]]
-                    return InPlace({"held": round(held, 3), "rounds": rounds, "seen": seen})
+                    return InPlace({"held": round(held, 3), "rounds": rounds, "seen": _words(findings)})
                 here.say(f"well, for {held:.1f} of {self.hold}")
             here.sleep(max(0.0, began + self.every - here.now()))
 
@@ -228,6 +235,11 @@ def _look(look: Callable[[], Finding]) -> Finding:
         return Finding(well=False, words=str(error), unreachable=True)
     except LookupError as error:
         return Finding(well=False, words=str(error))
+
+
+def _words(findings: Iterable[Finding]) -> list[str]:
+    """The findings as evidence."""
+    return [finding.words[:MOST_WORDS] for finding in islice(findings, MOST_FINDINGS)]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -36,7 +36,7 @@ class ErrorLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A page that must not fail while the reads move: no answer, or a status of 500 and more."""
 
     target: Annotated[str, target(HttpEndpoint)]
-    path: Annotated[str, msgspec.Meta(pattern=r"^/[!-~]*$")] = "/"
+    path: Annotated[str, msgspec.Meta(pattern=r"^/\S*$")] = "/"
     probes: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     """Requests at each look."""
     at_most: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0

@@ -1,7 +1,8 @@
 """Reads moved by PgBouncer: entries of its [databases] section point to the primary or to the standby.
 
-The ini is edited, because what is only set on the console is gone after a restart. RELOAD puts it in force; RECONNECT
-ends the pooled connections to the old server as each is given back.
+The ini is edited, because what is only set on the console is gone after a restart, and RELOAD puts it in force: each
+pooled connection to the old server ends as it is given back. RECONNECT after it was tried and rejected: it drops the
+new connections, too.
 """
 
 import re
@@ -17,6 +18,13 @@ from dr.targets.transport.textfile import TextFile
 
 if TYPE_CHECKING:
     from dr.targets.transport.libpq import Client
+
+QUICK_RETRY: Final = 0.1
+"""Seconds; PgBouncer's default is 15."""
+LONGEST_WAIT: Final = 1.0
+POLL: Final = 0.005
+CL_WAITING, SV_LOGIN = "cl_waiting", "sv_login"
+"""Columns of SHOW POOLS; their places differ between versions."""
 
 Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:'=]+:\d+$", description="HOST:PORT as PgBouncer reaches it")]
 Entry = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_]+$")]
@@ -85,7 +93,7 @@ class PgbouncerReadRouter:
 
     def share(self) -> Share:
         """What is in force, as the console says: the ini may have been edited and not reloaded."""
-        in_force = {name: f"{host}:{port}" for name, host, port, *_ in self._console.rows("SHOW DATABASES")}
+        in_force = {row["name"]: f"{row['host']}:{row['port']}" for row in self._console.records("SHOW DATABASES")}
         moved = 0
         for entry in self._config.entries:
             at = in_force.get(entry)
@@ -104,10 +112,32 @@ class PgbouncerReadRouter:
             for place, entry in enumerate(config.entries)
         }
         self._file.rewrite(lambda text: point(text, wanted))
-        # Also when the ini is already so: a crash may have come between the edit and the reload.
+        self._reload()
+
+    def _reload(self) -> None:
+        """Put the ini in force. Also when it is already as wanted: a crash may have come before the reload.
+
+        A connection that is just logging in while its entry changes counts as a failed login, and then the entry's
+        clients get errors for server_login_retry (15 s). So logins are waited for. Where there is always one, on a
+        server that hardly answers, PgBouncer is told to try again at once, until its clients have been served.
+        """
+        [retry] = [row["value"] for row in self._console.records("SHOW CONFIG") if row["key"] == "server_login_retry"]
+        self._wait_until_none(SV_LOGIN)
         self._console.command("RELOAD")
-        for entry in config.entries:
-            self._console.command(f"RECONNECT {entry}")
+        self._console.command(f"SET server_login_retry = '{QUICK_RETRY}'")
+        try:
+            self._wait_until_none(CL_WAITING)
+        finally:
+            self._console.command(f"SET server_login_retry = '{retry}'")
+
+    def _wait_until_none(self, column: str) -> None:
+        """Until that column of SHOW POOLS is 0 for all entries, but no longer than it makes sense to wait."""
+        end = time.monotonic() + LONGEST_WAIT
+        while time.monotonic() < end:
+            pools = self._console.records("SHOW POOLS")
+            if not any(pool[column] for pool in pools if pool["database"] in self._config.entries):
+                return
+            time.sleep(POLL)
 
 
 def point(text: str, wanted: Mapping[str, str]) -> str:

@@ -1,12 +1,45 @@
 """What is in the journal is shown as it is, whatever state it is in."""
 
+import contextlib
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.cli.shell import refused
+from tests.cli.shell import GOOD, SHOP, dr, fingerprint, locked, refused, started, types, until, write
 
+RUN = ("run", "good.yaml", "--env", "shop", "--yes")
 RUN_COMMANDS = [["show"], ["resume"], ["rollback"], ["answer", "retry"], ["audit", "verify"], ["audit", "show"]]
+
+
+def journal_file(folder: Path) -> Path:
+    [path] = folder.glob("journal/runs/*/journal.jsonl")
+    return path
+
+
+@contextlib.contextmanager
+def website() -> Iterator[int]:
+    """A website that is well; its port."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -23,6 +56,111 @@ def test_every_command_on_a_run_refuses_one_that_is_not_there(command: list[str]
 
 
 def test_a_journal_directory_that_cannot_be_made_stops_before_anything_is_touched(folder: Path) -> None:
-    told = refused(folder, "run", "good.yaml", "--env", "shop", "--yes", "--journal", "flags.json/journal", status=14)
+    told = refused(folder, *RUN, "--journal", "flags.json/journal", status=14)
     assert "Not a directory" in told
     assert "no run was started" in told
+
+
+def test_latest_is_the_latest_also_of_two_runs_in_one_second(folder: Path) -> None:
+    write(folder, {"z.yaml": GOOD.replace("name: quiet", "name: z")})
+    for runbook in ("z.yaml", "good.yaml"):
+        assert dr(folder, "run", runbook, "--env", "shop", "--yes").status == 0
+    assert "quiet" in dr(folder, "show", "latest").out.splitlines()[0]
+
+
+def test_the_beginning_of_a_name_is_enough_where_it_is_the_only_one(folder: Path) -> None:
+    dr(folder, *RUN)
+    [name] = [path.name for path in (folder / "journal/runs").iterdir()]
+    assert dr(folder, "show", name[:-3]).status == 0
+    dr(folder, *RUN)
+    seen = dr(folder, "show", name[:4])
+    assert seen.status == 12
+    assert f"'{name[:4]}' fits 2 runs: {name}," in seen.err
+
+
+def test_reading_changes_nothing(folder: Path) -> None:
+    dr(folder, *RUN)
+    before = fingerprint(folder)
+    for arguments in (["runs"], ["show", "latest"], ["audit", "verify", "--all"], ["audit", "show", "latest"]):
+        assert dr(folder, *arguments).status == 0
+    assert fingerprint(folder) == before
+
+
+def test_json_on_standard_output_is_the_journal_byte_for_byte(folder: Path) -> None:
+    seen = dr(folder, *RUN, "--json")
+    assert seen.err == ""
+    assert seen.out.encode() == journal_file(folder).read_bytes()
+    assert dr(folder, "audit", "show", "latest", "--json").out.encode() == journal_file(folder).read_bytes()
+
+
+def test_runs_are_listed_for_programs_too(folder: Path) -> None:
+    dr(folder, *RUN)
+    [row] = [msgspec.json.decode(line) for line in dr(folder, "runs", "--json").out.splitlines()]
+    assert row["run"] == journal_file(folder).parent.name
+    assert row["environment"] == "shop"
+
+
+def test_a_run_that_died_before_its_first_entry_is_no_broken_journal(folder: Path) -> None:
+    dr(folder, *RUN)
+    journal_file(folder).write_bytes(b"")
+    (journal_file(folder).parent / "checkpoints.jsonl").unlink()
+    assert "never started, nothing was touched" in dr(folder, "runs").out
+    seen = dr(folder, "audit", "verify", "--all")
+    assert (seen.status, seen.err) == (0, "")
+    assert "was never started" in seen.out
+    assert dr(folder, "resume", "latest").status == 12
+
+
+def test_an_unfinished_entry_is_told_and_set_aside(folder: Path) -> None:
+    with locked(folder / "flags.json"), started(folder, *RUN) as process:
+        until(lambda: "apply-started" in types(folder))
+        process.kill()
+        process.wait()
+    with journal_file(folder).open("ab") as file:
+        file.write(b'{"prev":"half an ent')
+    assert "an unfinished entry of 20 bytes at the end" in dr(folder, "audit", "verify", "latest").out
+    seen = dr(folder, "resume", "latest")
+    assert seen.status == 0
+    assert "an unfinished entry of 20 bytes was set aside" in seen.out
+    [aside] = journal_file(folder).parent.glob("torn-*")
+    assert aside.read_bytes() == b'{"prev":"half an ent'
+    assert dr(folder, "audit", "verify", "latest").status == 0
+
+
+def test_a_broken_journal_is_still_shown_as_far_as_it_can_be_read(folder: Path) -> None:
+    dr(folder, *RUN)
+    lines = journal_file(folder).read_bytes().split(b"\n")
+    lines[1] = b"\x1b[2J\xff not an entry"
+    journal_file(folder).write_bytes(b"\n".join(lines))
+    seen = dr(folder, "audit", "show", "latest")
+    assert seen.status == 0
+    assert r"not an entry: \x1b[2J\xff not an entry" in seen.out
+    assert "run ended: completed" in seen.out
+    assert "unreadable [journal-broken]" in dr(folder, "runs").out
+    for arguments in (["show", "latest"], ["audit", "verify", "latest"], ["audit", "verify", "--all"]):
+        told = dr(folder, *arguments)
+        assert told.status == 10
+        assert "entry 1" in told.out + told.err
+
+
+def test_the_entries_of_one_step_are_shown_alone(folder: Path) -> None:
+    dr(folder, *RUN)
+    assert all(" off: " in line for line in dr(folder, "audit", "show", "latest", "--step", "off").out.splitlines())
+
+
+@pytest.mark.parametrize("goal, verdict", [("5m", "objective 5m: met"), ("30s", "objective 30s: MISSED")])
+def test_the_recovery_time_is_measured_from_the_detection(goal: str, verdict: str, folder: Path) -> None:
+    """Safety rule 14: until the steady state has held, not until the last step returned."""
+    steady = "steady_state: {within: 5s, hold: 200ms, every: 50ms, checks: [{probe: http, target: website}]}\n"
+    with website() as port:
+        toml = f'{SHOP}[environments.shop.targets.website]\ntype = "http"\nurl = "http://127.0.0.1:{port}"\n'
+        write(folder, {"dr.toml": toml, "good.yaml": GOOD + f"objectives: {{rto: {goal}}}\n" + steady})
+        a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
+        seen = dr(folder, *RUN, "--detected", a_minute_ago.isoformat())
+    assert seen.status == 0
+    assert "recovered: " in seen.out
+    told = dr(folder, "show", "latest").out
+    measured = re.search(r"actual recovery time: (\S+) s from detection; (.*)", told)
+    assert measured is not None
+    assert float(measured[1]) >= 60.2, "what went by before, and the hold time"
+    assert measured[2] == verdict

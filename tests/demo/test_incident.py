@@ -55,13 +55,14 @@ def test_two_demos_side_by_side_recover_even_where_dr_is_killed_in_the_middle(pl
         demo(place, reports["killed"], "--kill", "end-runaway-queries") as killed,
     ):
         told = {"undisturbed": undisturbed.communicate()[0], "killed": killed.communicate()[0]}
-    assert (undisturbed.returncode, killed.returncode) == (0, 0), told
+    assert (undisturbed.returncode, killed.returncode) == (0, 0), "\n".join(told.values())
     for name, text in told.items():
         [report] = reports[name].iterdir()
         exhibits = json.loads((report / "exhibits.json").read_text())
         assert max(value for _, value in exhibits["series"][0]["points"]) > 80
         assert f"dr audit verify {report.name}" in text
         assert "verified" in text
+        assert "after the alarm" in text.splitlines()[-2]
     assert "SIGKILL" in told["killed"]
     assert "run resumed" in told["killed"]
     assert not list(place.iterdir())
@@ -81,6 +82,26 @@ def test_nothing_is_left_of_a_demo_that_is_interrupted_in_the_outage(place: Path
     assert not list(place.iterdir())
     assert not processes_of(place)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_part_that_does_not_start_is_told_with_its_reason(place: Path, tmp_path: Path) -> None:
+    deep = place / ("d" * 100)  # the path of a socket has 107 characters at most
+    deep.mkdir()
+    with demo(deep, tmp_path) as process:
+        text, _ = process.communicate()
+    assert process.returncode == 16
+    assert "is too long" in text
+    assert not list(deep.iterdir())
+    assert not processes_of(place)
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_started(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with demo(place, tmp_path / "file" / "reports") as process:
+        text, _ = process.communicate()
+    assert process.returncode == 2
+    assert "cannot be written" in text
+    assert not list(place.iterdir())
 
 
 def test_a_step_that_does_not_exist_is_told_before_anything_is_started(place: Path, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ def test_marks_in_one_column_stand_side_by_side_in_their_order() -> None:
     assert letters[7:] == " abc"
     assert axis == "      └─┴┴┴"
     assert plot.legend(marks) == [
-        "a\N{NO-BREAK SPACE}released",
-        "b\N{NO-BREAK SPACE}alarm",
-        "c\N{NO-BREAK SPACE}disabled",
+        "a released",
+        "b alarm",
+        "c disabled",
     ]
 
 

@@ -1,17 +1,24 @@
 import os
 import socket
+from collections.abc import Iterator
 
 import psutil
 import psycopg
 import pytest
 
 from dr.demo import account, process_tree, wait
-from dr.demo.postgres import Pair, Server, pair
-from dr.demo.workspace import CommandFailed
+from dr.demo.postgres import Pair, Server, pair, primary_in
+from dr.demo.workspace import CommandFailed, Workspace
 
 # Every way of starting PostgreSQL that the present user has.
 ROOT = os.geteuid() == 0
 WAYS = ["namespace", "unprivileged"] if ROOT else ["ordinary"]
+
+
+@pytest.fixture
+def primary() -> Iterator[Server]:
+    with Workspace() as workspace:
+        yield primary_in(workspace)
 
 
 def value(server: Server, query: str) -> object:
@@ -57,8 +64,7 @@ def test_two_pairs_side_by_side_are_four_servers(postgres_pair: Pair, fresh_post
     assert len(identities) == 2
 
 
-def test_committed_rows_survive_a_stop_and_a_crash(fresh_postgres_pair: Pair) -> None:
-    primary = fresh_postgres_pair.primary
+def test_committed_rows_survive_a_stop_and_a_crash(primary: Server) -> None:
     change(primary, "create table kept (number int)")
     for number, end in enumerate((primary.stop, primary.kill)):
         change(primary, f"insert into kept values ({number})")
@@ -69,8 +75,7 @@ def test_committed_rows_survive_a_stop_and_a_crash(fresh_postgres_pair: Pair) ->
     assert value(primary, "select array_agg(number order by number) from kept") == [0, 1]
 
 
-def test_a_frozen_server_goes_on_where_it_was(fresh_postgres_pair: Pair) -> None:
-    primary = fresh_postgres_pair.primary
+def test_a_frozen_server_goes_on_where_it_was(primary: Server) -> None:
     with psycopg.connect(primary.dsn, autocommit=True) as connection:
         connection.execute("select set_config('demo.mark', 'before', false)")
         primary.freeze()
@@ -85,18 +90,16 @@ def test_shared_memory_is_where_it_goes_with_the_process(postgres_pair: Pair) ->
         assert not [part for part in process.memory_maps() if part.path.startswith("/dev/shm")]
 
 
-def test_a_port_taken_meanwhile_is_replaced(fresh_postgres_pair: Pair) -> None:
-    standby = fresh_postgres_pair.standby
-    standby.stop()
+def test_a_port_taken_meanwhile_is_replaced(primary: Server) -> None:
+    primary.stop()
     with socket.create_server(("127.0.0.1", 0)) as thief:
-        standby.port = thief.getsockname()[1]
-        standby.start()
-        assert standby.port != thief.getsockname()[1]
-    assert value(standby, "select 1") == 1
+        primary.port = thief.getsockname()[1]
+        primary.start()
+        assert primary.port != thief.getsockname()[1]
+    assert value(primary, "select 1") == 1
 
 
-def test_a_server_that_cannot_start_says_why(fresh_postgres_pair: Pair) -> None:
-    primary = fresh_postgres_pair.primary
+def test_a_server_that_cannot_start_says_why(primary: Server) -> None:
     primary.stop()
     with (primary.data / "postgresql.conf").open("a") as configuration:
         configuration.write("work_mem = plenty\n")

@@ -107,6 +107,7 @@ def test_the_loop_outlives_the_flag_and_ends_with_its_session(
     edit(flag_file, flags.RECOMMENDATIONS, state="DISABLED")
     wait.until(lambda: not released(), 30, "the feature is off")
     assert visitor.get("/").status_code == 503
+    assert visitor.get("/healthz").status_code == 200  # the process is well; that is not what visitors need
     assert looping(filled.primary) == POOL_SIZE
 
     with filled.primary.connect() as rescuer:

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -50,10 +51,14 @@ def existing_segments() -> set[str]:
     return {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()}
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_is_left_of_an_owner_that_ends_by(number: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", OWNER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     ) as owner:
         assert owner.stdout is not None
         directory = Path(owner.stdout.readline().strip())
@@ -61,7 +66,7 @@ def test_nothing_is_left_of_an_owner_that_ends_by(number: signal.Signals) -> Non
         assert len(inhabitants(directory)) > 10
         assert len(memory) == 2
         assert memory <= existing_segments()
-        owner.send_signal(number)
+        os.killpg(owner.pid, number)  # as a terminal does, and all who share the owner's group
     wait.until(lambda: not directory.exists(), 30, "the directory is gone")
     wait.until(lambda: not inhabitants(directory), 30, "the sweeper has ended")
     assert not memory & existing_segments()
@@ -80,6 +85,22 @@ def test_an_error_inside_ends_everything_and_comes_through() -> None:
         fail()
     assert children[0].returncode == -signal.SIGKILL
     assert not workspace.directory.exists()
+
+
+def test_a_sweeper_that_is_told_to_stop_goes_on_until_its_owner_is_done() -> None:
+    with Workspace() as workspace:
+        sweeper = workspace._sweeper
+        wait.until(lambda: ignores(sweeper.pid, signal.SIGTERM), 30, "the sweeper is ready")
+        sweeper.terminate()
+        child = workspace.spawn(["sleep", "600"], "sleep.log")
+    assert child.returncode == -signal.SIGKILL
+    assert not workspace.directory.exists()
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    [mask] = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_a_failed_program_is_told_with_its_last_words() -> None:

@@ -9,7 +9,7 @@ from dr.core import events as e
 from dr.core.duration import Duration
 from dr.core.plan import STEADY_STATE, Plan, PlannedStep, digest, encode_plan
 from dr.core.runbook import Objectives
-from dr.engine import iso
+from dr.core.timestamp import iso
 
 RUN = "20230515T140000Z-database-overload-3fa9c1"
 START = 1684159200.0  # 2023-05-15T14:00:00Z

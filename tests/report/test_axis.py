@@ -48,10 +48,11 @@ def test_night_between_two_short_pieces_of_work_leaves_them_room() -> None:
     assert all(at <= 10 or at >= 36_010 for at in time.ticks(0))
 
 
-def test_short_while_is_drawn_as_long_as_it_was() -> None:
-    time = axis(0, 20, [(10, 11)], 0, 600)
+@pytest.mark.parametrize("until", [11, 15, 20])
+def test_while_no_longer_than_the_work_is_drawn_as_long_as_it_was(until: float) -> None:
+    time = axis(0, 30, [(10, until)], 0, 600)
     assert len(time.squeezed) == 0
-    assert time.x(11) - time.x(10) == pytest.approx(30)
+    assert time.x(until) - time.x(10) == pytest.approx(20 * (until - 10))
 
 
 def test_run_of_one_moment_has_an_axis() -> None:

@@ -43,7 +43,8 @@ def test_every_row_says_in_words_what_its_colours_say() -> None:
     assert "look 1.5 s · apply 750 ms · wait 500 ms" in words
     assert "» skipped · 2.0 s" in words
     assert "✔ held · 5.5 s" in words
-    assert "hold 5.5 s" in words
+    assert [node.text for node in chart.all("text", "on-hold")] == ["hold 5.5 s"]
+    assert [node.text for node in chart.all("text", "on-apply")] == ["apply"], "the other bars are too narrow"
     titles = [node.text for node in chart.all("title")]
     assert "apply #2: 250 ms, from 5.8 s on" in titles
 

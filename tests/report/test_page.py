@@ -8,7 +8,7 @@ from dr.audit.journal import StoredRun
 from dr.core import events as e
 from dr.report.exhibit import Comparison, Exhibits, Mark, Series
 from dr.report.folder import write_report
-from dr.report.page import MOST_ROWS
+from dr.report.page import MOST_PLAN_LINES, MOST_ROWS
 from dr.report.words import clock, sentence
 from tests.report.parsed import Node, parse, rows, section
 from tests.report.recorded import HEALTH, OVERLOAD, START, Happened, at, plan, record, recovered, started, step
@@ -167,8 +167,10 @@ def test_page_needs_no_network_and_runs_nothing(tmp_path: Path) -> None:
     links = [node.attributes["href"] for node in page.all() if "href" in node.attributes]
     assert links
     assert all((tmp_path / "report" / link).is_file() for link in links)
-    policy = next(node.attributes["content"] for node in page.all("meta") if "http-equiv" in node.attributes)
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    policies = [node.attributes for node in page.all("meta") if "http-equiv" in node.attributes]
+    assert policies == [
+        {"http-equiv": "Content-Security-Policy", "content": "default-src 'none'; style-src 'unsafe-inline'"}
+    ]
 
 
 @pytest.mark.parametrize("steps", [MOST_ROWS // 3, 3000])
@@ -189,6 +191,8 @@ def test_page_of_a_long_run_says_what_it_leaves_out(tmp_path: Path, steps: int) 
     shown = [int(row[0]) for row in table if row[0].isdigit()]
     assert shown == [*range(MOST_ROWS // 2), *range(total - MOST_ROWS // 2, total)]
     assert f"60 of {steps:,} steps are shown" in section(page, "Over time").text
+    shortened = "more lines are not shown here; plan.json has all of it." in text
+    assert shortened is (steps * 2 > MOST_PLAN_LINES)
     assert len((tmp_path / "report" / "timeline.txt").read_text().splitlines()) == 6 + total
 
 
@@ -200,6 +204,34 @@ def test_evidence_too_large_for_the_page_is_cut_with_a_word(tmp_path: Path) -> N
     ]
     _, page = written(record(tmp_path / "journal", of, happened), tmp_path / "report", Exhibits())
     assert re.search(r"… 12,\d{3} more characters stand in entry 1 of the journal", section(page, "Evidence").text)
+
+
+def test_evidence_of_too_many_entries_ends_with_a_word(tmp_path: Path) -> None:
+    of = plan(step("only"), steady_state=None)
+    tries = range(1, 301)
+    failed = [e.AttemptFailed(step="only", attempt=number, error="x" * 8000, not_before=at(0)) for number in tries]
+    stored = record(
+        tmp_path / "journal", of, [(0, started(of)), *((float(number), one) for number, one in enumerate(failed))]
+    )
+    text, page = written(stored, tmp_path / "report", Exhibits())
+    shown = len(list(section(page, "Evidence").all("pre")))
+    assert 50 < shown < 300
+    assert f"{300 - shown} more entries of these steps are not shown here; they stand in the journal." in text
+    assert len(text) < 5_000_000
+
+
+def test_question_and_answer_stand_with_the_step_they_are_about(tmp_path: Path) -> None:
+    of = plan(step("only"), steady_state=None)
+    happened: list[Happened] = [
+        (0, started(of)),
+        (1, e.AttemptFailed(step="only", attempt=1, error="no")),
+        (1, e.Paused(question=e.Question(about="failed", step="only", text="what now?", choices=("retry", "skip")))),
+        (9, e.OperatorAnswered(choice="skip", comment="seen in the console")),
+    ]
+    _, page = written(record(tmp_path / "journal", of, happened), tmp_path / "report", Exhibits())
+    [fold] = section(page, "Evidence").all("details")
+    assert "what now?" in fold.text
+    assert "seen in the console" in fold.text
 
 
 def facts_of(node: Node) -> dict[str, str]:

@@ -3,12 +3,13 @@ import msgspec
 from dr.audit.chain import Checkpoint, Head
 from dr.audit.journal import Torn
 from dr.audit.verdict import Signed, Verdict
+from dr.core import events as e
 from dr.core.duration import Duration
 from dr.core.runbook import Objectives
 from dr.report.exhibit import NOTHING, Comparison, Exhibits
 from dr.report.proof import Proof, unproven, verified
 from dr.report.timeline import timeline
-from tests.report.recorded import OVERLOAD, RUN, at, entries, plan, recovered, started, step
+from tests.report.recorded import OVERLOAD, RUN, Happened, at, entries, plan, recovered, started, step
 
 UNSIGNED = Verdict(head=Head(15, "ab" * 32))
 PROOF = Proof(verdict=UNSIGNED, torn=None, checkpoints=(), plan="cd" * 32)
@@ -81,6 +82,22 @@ def test_what_nobody_saw_is_named() -> None:
     assert "Anything about is-that-enough: skipped" in said
     assert "had not ended" in said
     assert "laid beside the journal" in said
+
+
+def test_ruling_of_the_operator_is_no_proof() -> None:
+    of = plan(step("only"), steady_state=None)
+    question = e.Question(about="in-doubt", step="only", text="?", choices=("done",))
+    happened: list[Happened] = [
+        (0, started(of)),
+        (1, e.ApplyStarted(step="only", attempt=1)),
+        (2, e.StepUnseen(step="only", attempt=1, why="no answer")),
+        (2, e.Paused(question=question)),
+        (3, e.OperatorAnswered(choice="done")),
+        (3, e.RunEnded(finish="completed", service="not-checked")),
+    ]
+    said = "\n".join(unproven(of, timeline(of, entries(happened)), NOTHING, UNSIGNED))
+    assert "What became of only: it could not be seen, and the operator's word stands in for it." in said
+    assert "That the service is well. It was not observed." in said
 
 
 def test_nothing_is_doubted_that_was_seen() -> None:

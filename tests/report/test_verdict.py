@@ -92,5 +92,9 @@ def test_finish_and_service_are_two_results() -> None:
     assert (recovery.answer, recovery.good) == ("no recovery was measured", False)
 
 
+def test_rolling_back_is_neither_good_nor_bad() -> None:
+    assert results(told(ended("rolled-back", "well")))[0].good is None
+
+
 def test_steps_are_counted_by_how_they_ended() -> None:
     assert results(timeline(OVERLOAD, entries(recovered())))[0].detail == "3 done, 1 skipped"

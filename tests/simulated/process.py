@@ -10,9 +10,10 @@ from dr.audit.journal import Journal, Torn
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
-from dr.engine import Answer, Engine, Interrupted, Result, Waiting, World
+from dr.engine import Engine, Interrupted, Result, Waiting
 from dr.waits import draw_wait
 from dr.workers import Done, Inline, Job, Workers
+from dr.world import Answer, World
 from tests.simulated.clock import Clock, Stop
 from tests.simulated.journal import Crash, Disk, Fuse, MemoryJournal
 from tests.simulated.referee import Foul

@@ -110,7 +110,7 @@ class Site:
 
     @contextlib.contextmanager
     def open(self, name: str, label: str, timeout: float) -> Iterator["Site"]:
-        """As `dr.engine.Targets`: the site is the only target there is."""
+        """As `dr.world.Targets`: the site is the only target there is."""
         rule(name == "site" and timeout >= 0, f"{name} is opened for {timeout} s")
         self.labels.append(label)
         yield self

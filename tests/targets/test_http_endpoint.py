@@ -89,6 +89,7 @@ def test_an_answer_is_its_status_and_body_whatever_the_status() -> None:
 def test_a_path_stands_after_the_endpoints_own_address() -> None:
     with served() as at, opened(Http(url=f"http://{at}/shop/"), label="dr:r1:verify:1") as site:
         assert site.get("/cart?id=1", timeout=30).body == b"/shop/cart?id=1"
+        assert site.get("/search?q=Lämpchen&p=%C3%BC", timeout=30).body == b"/shop/search?q=L%C3%A4mpchen&p=%C3%BC"
         assert site.get("/agent", timeout=30).body == f"dr/{__version__} (dr:r1:verify:1)".encode()
         assert site.get("/host", timeout=30).body == at.encode()
 

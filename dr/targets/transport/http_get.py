@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from dr import __version__
 from dr.targets.protocols import HttpReply, Opening, TargetUnreachable
 from dr.targets.transport.deadline import within
 
 MAX_BODY: Final = 65_536
+AS_THEY_ARE: Final = "!$%&'()*+,/:;=?@[]~"
+"""Characters of a path and query that have a meaning there; others, such as an umlaut, are percent-encoded."""
 MOST_TEXT: Final = 200
 """Characters of an error: a server may answer with anything (safety rule 15)."""
 
@@ -49,7 +51,7 @@ class Client:
         with self._reachable(end, path), self._connect(end) as sock, _hanging_up(sock, end):
             connection = self._over(sock)
             try:
-                connection.request("GET", self._prefix + path, headers=self._headers)
+                connection.request("GET", quote(self._prefix + path, safe=AS_THEY_ARE), headers=self._headers)
                 with connection.getresponse() as response:
                     body = response.read(MAX_BODY)
                     if response.length and len(body) < MAX_BODY:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import conninfo
 from psycopg.abc import RV, PQGen
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, dict_row
 
 from dr.targets.protocols import Opening, TargetUnreachable
 from dr.targets.transport.deadline import within
@@ -45,6 +45,11 @@ class Client:
         """
         with self._calling():
             return self._connection.execute(query.encode(), values or None).fetchall()
+
+    def records(self, query: str) -> list[dict[str, Any]]:
+        """All rows, by the names of their columns. Raises TargetUnreachable, as `rows` does."""
+        with self._calling(), self._connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query.encode()).fetchall()
 
     def command(self, text: str) -> None:
         """A command that answers no rows. Raises TargetUnreachable, as `rows` does."""

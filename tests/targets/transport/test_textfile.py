@@ -1,3 +1,4 @@
+import fcntl
 import os
 import subprocess
 import sys
@@ -98,6 +99,28 @@ def test_writers_side_by_side_lose_nothing(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(path.read_text()) == sorted("abcd" * 20)
+
+
+def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_not_trusted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+    held: list[int] = []
+
+    def after_another_writer(opened: int, operation: int) -> None:
+        if not held:  # between our open and our lock, another writer puts its file there, and a third locks that
+            theirs = path.with_name("theirs")
+            theirs.write_text("theirs")
+            theirs.rename(path)
+            held.append(os.open(path, os.O_RDONLY))
+            flock(held[0], fcntl.LOCK_EX)
+        flock(opened, operation)
+
+    monkeypatch.setattr(fcntl, "flock", after_another_writer)
+    with pytest.raises(TargetUnreachable, match="locked by another process"):
+        file_at(path, 0.05).rewrite(lambda _: "ours")
+    os.close(held[0])
+    assert path.read_text() == "theirs"
 
 
 HOLD_THE_LOCK = """
