@@ -76,7 +76,7 @@ class PlanChanged(DrError):
 class JournalBroken(DrError):
     code = "journal-broken"
     exit_status = 10
-    meaning = "the journal does not verify; the entry is named"
+    meaning = "the journal was tampered with or damaged: it does not verify; the entry or checkpoint is named"
 
 
 class JournalHeld(DrError):

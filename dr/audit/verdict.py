@@ -129,7 +129,7 @@ def _judge_checkpoints(
         except ValueError as error:
             wrong.append(f"checkpoint {number}: it cannot be read ({error})")
             continue
-        name = f"checkpoint {number}, of {mark.actor} at {mark.size} entries"
+        name = f"checkpoint {number}, of {mark.actor} at size {mark.size}"
         if mark.run != run:
             wrong.append(f"{name}: it is one of another run ({mark.run})")
             continue

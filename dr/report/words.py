@@ -130,7 +130,7 @@ def standing(plan: Plan, state: s.State, doubt: str = "in doubt") -> str:
             return s.describe(state)
 
 
-def plan_lines(plan: Plan, digest: str, signer: str) -> list[str]:
+def plan_lines(plan: Plan, digest: str, signer: str = "") -> list[str]:
     """The plan, as it is shown before a run. `signer`: who signs, and with what; empty when nobody does."""
     return [printable(line) for line in _plan_lines(plan, digest, signer)]
 

@@ -189,7 +189,7 @@ def test_checkpoints_made_to_fit_a_recomputed_chain_lose_their_signatures(run: B
     marks = remarked([run.marks[0]], lines) + remarked([run.marks[1]], lines)
     verdict = run.but(lines, marks).judged(keyring)
     why = "its signature is not good: it was made over other bytes than these"
-    assert verdict.tampered == (f"checkpoint 2, of alice@example.org at 12 entries: {why}",)
+    assert verdict.tampered == (f"checkpoint 2, of alice@example.org at size 12: {why}",)
 
 
 def test_a_recomputed_chain_with_unsigned_checkpoints_is_incomplete(run: Bytes, keyring: Keyring) -> None:
@@ -272,7 +272,7 @@ def test_a_checkpoint_of_another_run_is_seen(run: Bytes, keyring: Keyring) -> No
     other = keyring.sign(mark_of(run.lines, 30, run="20230514T100000Z-other-000000"))
     verdict = run.but(marks=[*run.marks, encode_checkpoint(other)]).judged(keyring)
     assert verdict.tampered == (
-        "checkpoint 4, of alice@example.org at 30 entries: it is one of another run (20230514T100000Z-other-000000)",
+        "checkpoint 4, of alice@example.org at size 30: it is one of another run (20230514T100000Z-other-000000)",
     )
 
 

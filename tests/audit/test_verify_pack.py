@@ -3,6 +3,7 @@
 import ast
 import io
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -409,6 +410,18 @@ def test_what_stands_in_a_pack_cannot_steer_the_terminal(
     said = capsys.readouterr().out
     assert "\x1b" not in said
     assert "\nWELL" not in said
+
+
+def test_the_program_ends_with_its_verdict(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the folder it lies in as the pack."""
+    monkeypatch.setattr(sys, "argv", ["verify.py"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(pack.folder / "verify.py"), run_name="__main__")
+    assert left.value.code == verify_pack.WELL
+    monkeypatch.setattr(sys, "argv", ["verify.py", str(pack.folder.parent)])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(verify_pack.__file__, run_name="__main__")
+    assert left.value.code == verify_pack.INCOMPLETE
 
 
 def test_a_wrong_command_line_is_no_verdict(pack: Pack, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,7 +89,7 @@ def table() -> str:
     [
         (["dr", ""], set(COMMANDS)),
         (["dr", "re"], {"resume"}),
-        (["dr", "audit", ""], {"verify", "show"}),
+        (["dr", "audit", ""], {"verify", "show", "export", "sign"}),
         (["dr", "run", "--e"], {"--env"}),
         (["dr", "answer", "latest", "ro"], {"rollback"}),
     ],
