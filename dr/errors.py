@@ -16,7 +16,7 @@ class DrError(Exception):
 
     code: ClassVar[str] = "internal"
     exit_status: ClassVar[int] = 1
-    meaning: ClassVar[str] = "a defect of dr itself; the journal is safe, `dr resume` is worth a try"
+    meaning: ClassVar[str] = "a defect of dr, or the system refused something; the journal is safe, try `dr resume`"
 
     def __init__(self, what: str, *, stands: str = "", hint: str = "") -> None:
         super().__init__(what)
@@ -148,7 +148,7 @@ class SigningFailed(DrError):
 #: Statuses that no error class stands for.
 PLAIN_STATUSES = (
     (0, "recovered", "the run finished and the steady state held (or the command did what it says)"),
-    (130, "interrupted", "a second Ctrl-C left at once; `dr resume` goes on"),
+    (130, "interrupted", "Ctrl-C or a no before the first step, or a second Ctrl-C; `dr resume` goes on with a run"),
 )
 
 

@@ -16,20 +16,18 @@ import msgspec
 
 from dr import __version__
 from dr.audit.journal import Journal, LocalBook, StoredRun
+from dr.audit.replay import Folded, fold
 from dr.author import Author
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import decode_hook
-from dr.core.plan import Plan, PlannedStep, decode_plan, digest, encode_plan
+from dr.core.plan import Plan, PlannedStep, digest, encode_plan
 from dr.core.secret import is_reference
 from dr.core.step import Evidence, OutOfTime, Step
 from dr.core.timestamp import iso
 from dr.engine import Engine
 from dr.errors import (
-    JournalBroken,
     JournalUnwritable,
-    NoSuchRun,
-    PlanChanged,
     PreconditionFailed,
     RollbackRefused,
     RunEnded,
@@ -45,15 +43,6 @@ from dr.world import Here, Operator, Stop, Watcher, World
 
 PREFLIGHT = 5.0
 """Seconds in which a target must answer before the first step."""
-
-
-class Folded(msgspec.Struct, frozen=True):
-    """A stored run read back: its plan, its first and last entry, and where it stands."""
-
-    plan: Plan
-    first: e.Entry
-    last: e.Entry
-    state: s.State
 
 
 class SystemClock:
@@ -247,56 +236,6 @@ def _sign_first(journal: Journal, world: World, author: Author) -> None:
             stands=f"nothing was touched; that {author.name} began is the last entry of {journal.run}",
             hint=f"dr resume {journal.run}   (--unsigned REASON goes on without a signature)",
         ) from None
-
-
-def begun(stored: StoredRun) -> tuple[Plan, e.Entry]:
-    """The plan a run is pinned to, and its first entry (safety rule 11).
-
-    Raises:
-        NoSuchRun: the run was never started.
-        PlanChanged: the stored plan is not the one the run was started with.
-    """
-    raw = stored.plan()
-    first = next(stored.entries(), None)
-    if first is None or not isinstance(first.event, e.RunStarted):
-        raise NoSuchRun(
-            f"the run {stored.run} was never started",
-            stands="nothing was touched by it",
-            hint="start a new one: dr run",
-        )
-    if digest(raw) != first.event.plan:
-        raise PlanChanged(
-            f"the stored plan of {stored.run} is not the one it was started with",
-            stands="nothing was touched",
-            hint=f"put the right plan.json back into {stored.directory}, or start a new run",
-        )
-    try:
-        return decode_plan(raw), first
-    except msgspec.DecodeError as error:
-        what = f"the plan of {stored.run} is of another format: {error}"
-        raise PlanChanged(what, stands="nothing was touched") from None
-
-
-def fold(stored: StoredRun) -> Folded:
-    """Read a run back. The chain is not verified here (`StoredRun.verify` does that).
-
-    Raises:
-        JournalBroken: an entry cannot be read, or cannot follow the one before it.
-        NoSuchRun, PlanChanged: as `begun`.
-    """
-    plan, first = begun(stored)
-    state: s.State = s.NotStarted()
-    last = first
-    for last in stored.entries():
-        try:
-            state = s.evolve(plan, state, last.event)
-        except s.IllegalEvent as error:
-            raise JournalBroken(
-                f"the journal of {stored.run} does not make sense: entry {last.seq}: {error}",
-                stands="nothing was touched",
-                hint=f"dr audit show {stored.run}",
-            ) from None
-    return Folded(plan, first, last, state)
 
 
 def admit_rollback(folded: Folded) -> None:

@@ -330,7 +330,7 @@ class LocalBook:
         place = self._runs / run
         with contextlib.ExitStack() as undo:
             try:
-                self._runs.mkdir(parents=True, exist_ok=True)
+                _make_folder(self._runs)
                 place.mkdir()
                 undo.callback(shutil.rmtree, place, ignore_errors=True)
                 _create(place / PLAN, plan)
@@ -347,10 +347,13 @@ class LocalBook:
         return LocalJournal(place, file, chain.EMPTY, 0, seal)
 
     def runs(self) -> tuple[StoredRun, ...]:
-        """All runs, oldest first (the names sort by time)."""
+        """All runs, oldest first: the names sort by time. One whose journal was removed still has its checkpoints."""
         if not self._runs.is_dir():
             return ()
-        return tuple(StoredRun(place) for place in sorted(self._runs.iterdir()) if (place / JOURNAL).exists())
+        places = sorted(self._runs.iterdir())
+        return tuple(
+            StoredRun(place) for place in places if any((place / name).exists() for name in (JOURNAL, CHECKPOINTS))
+        )
 
     def find(self, name: str) -> StoredRun:
         """The run of that name, or of the only name that begins with it; `latest` is the newest.
@@ -409,6 +412,22 @@ def _torn(head: chain.Head, tail: list[bytes]) -> Torn | None:
     return Torn(head.size, len(tail[0]), sha256(tail[0]).hexdigest()) if tail else None
 
 
+def _cut_unfinished(file: int) -> None:
+    """Cut off a last line that has no end: the next one would be written onto it, and neither could be read."""
+    content = os.pread(file, os.fstat(file).st_size, 0)
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.ftruncate(file, whole)
+
+
+def _make_folder(path: Path) -> None:
+    """Create the folder and those above it that are missing, each name on stable storage."""
+    if not path.exists():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync_directory(path.parent)
+
+
 def _create(path: Path, content: bytes) -> None:
     """Create a file that must not exist, and sync it."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
@@ -417,14 +436,6 @@ def _create(path: Path, content: bytes) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _cut_unfinished(file: int) -> None:
-    """Take away an unfinished last line: a crash in the middle of a checkpoint left it, and nobody relied on it."""
-    size = os.fstat(file).st_size
-    rest = os.pread(file, size, 0).rpartition(b"\n")[2]
-    if rest:
-        os.ftruncate(file, size - len(rest))
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -8,6 +8,7 @@ import click
 
 from dr.audit.allowed_signers import AllowedSigners
 from dr.audit.journal import StoredRun
+from dr.audit.replay import begun, fold
 from dr.audit.verdict import Verdict
 from dr.cli.options import book, config_option, journal_option, signers, signers_option
 from dr.core import events as e
@@ -16,7 +17,7 @@ from dr.core.events import Entry
 from dr.core.timestamp import iso
 from dr.errors import DrError, EvidenceIncomplete, JournalBroken, NoSuchRun, SigningFailed, Unverifiable, UsageError
 from dr.report.words import printable, sentence, standing
-from dr.runs import begun, fold, this_process
+from dr.runs import this_process
 
 REPLAY_UP_TO = 20_000
 """Entries up to which `audit verify` also replays the run without being asked: about 0.1 s."""
@@ -66,7 +67,10 @@ def verify(
         _verify(found.find(run_name or ""), replay, accepted, allow_unsigned=allow_unsigned)
         return
     errors: list[DrError] = []
-    for stored in found.runs():
+    chosen = found.runs()
+    if not chosen:
+        click.echo(f"there are no runs yet in {found.directory}")
+    for stored in chosen:
         try:
             _verify(stored, replay, accepted, allow_unsigned=allow_unsigned)
         except NoSuchRun:

@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from dr.audit.journal import StoredRun
+from dr.audit.replay import Folded, fold
 from dr.cli.options import book, config_option, journal_option, signers, signers_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
 from dr.report.timeline import Measured, timeline
 from dr.report.words import clock, plan_lines, sentence, signer, standing
-from dr.runs import Folded, fold
 
 run_argument = click.argument("run_name", metavar="RUN")
 

@@ -9,6 +9,7 @@ from typing import cast, get_args
 
 import click
 
+from dr.audit.replay import Folded
 from dr.cli.options import author, book, config_option, journal_option, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
@@ -20,7 +21,7 @@ from dr.core.timestamp import iso
 from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import choice_lines, plan_lines, standing
-from dr.runs import Folded, RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
+from dr.runs import RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
 
@@ -89,7 +90,7 @@ def run(
             raise UsageError(
                 "nobody can be asked here", stands="nothing was touched", hint="add --yes to run without asking"
             )
-        click.confirm(f"Carry this out on {environment}?", abort=True)
+        click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
     secrets = Secrets()
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()

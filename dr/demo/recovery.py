@@ -32,7 +32,8 @@ def recover(
 ) -> None:
     """Carry out the runbook. Raises Deviated if it does not end in a recovery."""
     screen.command(f"dr run {RUNBOOK} --env {ENVIRONMENT} --yes")
-    run = orchestrator.start("run", str(runbook), "--env", ENVIRONMENT, "--yes", "--detected", iso(detected))
+    given = ("--env", ENVIRONMENT, "--yes", "--reason", "the monitoring's alarm", "--detected", iso(detected))
+    run = orchestrator.start("run", str(runbook), *given)
     killed = False
     for entry in run:
         show(screen, plan, entry)
@@ -72,8 +73,10 @@ def show(screen: Screen, plan: Plan, entry: e.Entry) -> None:
     kinds = {planned.id: planned.kind for planned in plan.steps()}
     words = shorten(sentence(entry.event), MOST_WORDS, placeholder=" …")
     match entry.event:
+        case e.ApplyReturned(step=step, claim={"told_to_end": sessions}):
+            screen.step(at, f"{step}: {sessions} sessions were told to end")
         case e.ApplyReturned():
-            return  # a claim; what was seen of it follows
+            pass  # a claim; what was seen of it follows
         case e.StepDone(step=step):
             screen.step(at, words, "green")
             if kinds[step] in timeline.DONE:

@@ -36,7 +36,7 @@ def tell(
 
     folder = reports / stored.run
     series = Series(
-        title="Users affected",
+        title="Visitors affected",
         unit="%",
         points=tuple((start, 100 * share) for start, share in timeline.bins(traffic, seen.normal, seen.over)),
         until=seen.over,

@@ -99,12 +99,12 @@ def comparison(seen: Observed, at: Moments, alone: Phase, hold: str) -> Comparis
         title="Then and now",
         columns=("", "15 May 2023", "this run"),
         rows=(
-            ("detected by the monitoring", "10:00     0 min", after(seen.detected)),
-            ("faulty feature disabled", "10:30    30 min", after(at.disabled)),
-            ("   affected after that alone", "still slow", f"{alone.share:.0%} of the visitors"),
+            ("detected by the monitoring", "10:00 (0 min)", after(seen.detected)),
+            ("faulty feature disabled", "10:30 (30 min)", after(at.disabled)),
+            ("affected after that alone", "still slow", f"{alone.share:.0%} of the visitors"),
             ("its runaway queries ended", "", after(at.ended)),
-            ("reads moved to the standby", "10:45    45 min", after(at.moved)),
-            ("back to normal", "11:00    60 min", f"{after(at.recovered)} ({hold} of it watched)"),
+            ("reads moved to the standby", "10:45 (45 min)", after(at.moved)),
+            ("back to normal", "11:00 (60 min)", f"{after(at.recovered)} ({hold} of it watched)"),
         ),
         how="The incident's times are from its report, this run's from its journal. In 2023 it took until "
         "10:20 to find the faulty code; here the runbook is told which feature it is, and finding it is not "

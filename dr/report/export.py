@@ -6,8 +6,10 @@ from pathlib import Path
 from dr.audit.allowed_signers import AllowedSigners
 from dr.audit.journal import StoredRun
 from dr.audit.pack import README, VERIFY, archive, readme, verifier
+from dr.audit.replay import begun
 from dr.audit.verdict import Verdict
-from dr.report.folder import begun, copy, lines
+from dr.core import events as e
+from dr.report.folder import copy, lines
 from dr.report.timeline import timeline
 from dr.report.words import printable
 
@@ -22,11 +24,12 @@ def export(stored: StoredRun, signers: AllowedSigners | None) -> tuple[bytes, Ve
     with tempfile.TemporaryDirectory() as work:
         kept = copy(stored, Path(work) / stored.run)
         verdict, _ = kept.judge(signers)
-        plan, started = begun(kept)
+        plan, first = begun(kept)
+        assert isinstance(first.event, e.RunStarted)
         told = "".join(f"{printable(line)}\n" for line in lines(kept, plan, timeline(plan, kept.entries())))
         members = {path.name: path.read_bytes() for path in kept.directory.iterdir()}
     members["timeline.txt"] = told.encode()
-    members[README] = readme(stored.run, started.plan, verdict).encode()
+    members[README] = readme(stored.run, first.event.plan, verdict).encode()
     members[VERIFY] = verifier()
     if signers is not None:
         members["allowed_signers"] = signers.text.encode()

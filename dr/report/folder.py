@@ -17,10 +17,11 @@ import msgspec
 
 from dr.audit.allowed_signers import AllowedSigners
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun
+from dr.audit.replay import begun
 from dr.core import events as e
-from dr.core.plan import Plan, decode_plan, digest
+from dr.core.plan import Plan
 from dr.core.timestamp import parse_iso
-from dr.errors import NoSuchRun, PlanChanged, UsageError
+from dr.errors import UsageError
 from dr.report.axis import passed
 from dr.report.exhibit import NOTHING, Exhibits
 from dr.report.page import Copy, Told, page
@@ -70,7 +71,8 @@ def copy(stored: StoredRun, place: Path) -> StoredRun:
 
 def _fill(folder: Path, kept: StoredRun, exhibits: Exhibits, signers: AllowedSigners | None) -> None:
     verdict, torn = kept.judge(signers)
-    plan, started = begun(kept)
+    plan, first = begun(kept)
+    assert isinstance(first.event, e.RunStarted)
     line = timeline(plan, kept.entries())
     with (folder / TEXT).open("w", encoding="utf-8") as text:
         text.writelines(f"{printable(said)}\n" for said in lines(kept, plan, line))
@@ -79,28 +81,14 @@ def _fill(folder: Path, kept: StoredRun, exhibits: Exhibits, signers: AllowedSig
     told = Told(
         run=kept.run,
         plan=plan,
-        started=started,
-        signer=signer(next(kept.entries())),
+        started=first.event,
+        signer=signer(first),
         timeline=line,
-        proof=Proof(verdict=verdict, torn=torn, checkpoints=kept.checkpoints(), plan=started.plan),
+        proof=Proof(verdict=verdict, torn=torn, checkpoints=kept.checkpoints(), plan=first.event.plan),
         exhibits=exhibits,
         copies=tuple(_copies(folder)),
     )
     (folder / PAGE).write_text(page(told, kept.entries), encoding="utf-8")
-
-
-def begun(kept: StoredRun) -> tuple[Plan, e.RunStarted]:
-    """The plan the run is pinned to (safety rule 11), and how it was started."""
-    raw, first = kept.plan(), next(kept.entries(), None)
-    if first is None or not isinstance(first.event, e.RunStarted):
-        raise NoSuchRun(f"the run {kept.run} was never started", stands="no report was made", hint="dr runs")
-    if digest(raw) != first.event.plan:
-        raise PlanChanged(
-            f"the stored plan of {kept.run} is not the one it was started with",
-            stands="no report was made",
-            hint=f"dr audit verify {kept.run}",
-        )
-    return decode_plan(raw), first.event
 
 
 def lines(kept: StoredRun, plan: Plan, line: Timeline) -> Iterator[str]:

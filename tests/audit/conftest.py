@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dr.audit.journal import LocalJournal, StoredRun
+from tests.audit.written import create, write
+
 MEMORY = Path("/dev/shm")
 
 
@@ -14,3 +17,17 @@ def place() -> Iterator[Path]:
     """A directory where a sync costs nothing, if there is one; a kill does not ask what the disk is made of."""
     with tempfile.TemporaryDirectory(prefix="dr-test-", dir=MEMORY if MEMORY.is_dir() else None) as directory:
         yield Path(directory)
+
+
+@pytest.fixture
+def stored(place: Path) -> StoredRun:
+    """A run of thirty entries."""
+    return write(place)
+
+
+@pytest.fixture
+def journal(place: Path) -> Iterator[LocalJournal]:
+    """A journal that is being written."""
+    journal = create(place)
+    yield journal
+    journal.close()

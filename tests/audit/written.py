@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dr.audit.journal import Draft, LocalBook, LocalJournal, StoredRun
+from dr.audit.journal import JOURNAL, Draft, LocalBook, LocalJournal, StoredRun
 from dr.core import events as e
 from dr.core.plan import Plan, digest, encode_plan
 from tests.simulated.plans import plan, step
@@ -40,3 +40,7 @@ def write(directory: Path, run: str = RUN) -> StoredRun:
     journal.checkpoint("2023-05-15T14:00:00.000000Z", "ada")
     journal.close()
     return LocalBook(directory).find(run)
+
+
+def file_of(run: StoredRun) -> Path:
+    return run.directory / JOURNAL

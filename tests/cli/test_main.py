@@ -11,7 +11,7 @@ from dr.cli.main import COMMANDS, cli
 from dr.errors import exit_statuses
 from tests.cli.shell import ROOT, dr, environment
 
-HEAVY = {"ansible_runner", "boto3", "paramiko", "psycopg", "rich", "tenacity", "yaml"}
+HEAVY = {"ansible_runner", "boto3", "cryptography", "paramiko", "psycopg", "rich", "tenacity", "yaml"}
 PATHS = [*COMMANDS, "audit verify", "audit show"]
 
 

@@ -4,7 +4,7 @@ import contextlib
 import http.server
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -109,6 +109,26 @@ def test_a_run_that_died_before_its_first_entry_is_no_broken_journal(folder: Pat
     assert (seen.status, seen.err) == (0, "")
     assert "was never started" in seen.out
     assert dr(folder, "resume", "latest").status == 12
+
+
+@pytest.mark.parametrize("removal", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["removed", "emptied"])
+def test_a_journal_that_was_removed_is_seen(removal: Callable[[Path], object], folder: Path) -> None:
+    dr(folder, *RUN)
+    removal(journal_file(folder))
+    assert "unreadable [journal-broken]" in dr(folder, "runs").out
+    for arguments in (
+        ["audit", "verify", "--all"],
+        ["audit", "verify", "latest"],
+        ["resume", "latest"],
+        ["show", "latest"],
+    ):
+        assert dr(folder, *arguments).status in {10, 14}, arguments
+
+
+def test_no_runs_are_told_with_the_place_that_was_looked_at(folder: Path) -> None:
+    for arguments in (["runs"], ["audit", "verify", "--all"]):
+        seen = dr(folder, *arguments, "--journal", "elsewhere")
+        assert (seen.status, seen.out) == (0, f"there are no runs yet in {folder}/elsewhere\n")
 
 
 def test_an_unfinished_entry_is_told_and_set_aside(folder: Path) -> None:

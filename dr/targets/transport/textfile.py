@@ -7,6 +7,7 @@ Other editors know no lock, so the file is compared once more right before it is
 import fcntl
 import os
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -106,10 +107,10 @@ def _content(path: Path) -> bytes:
 
 def _replace(path: Path, old: bytes, new: bytes) -> bool:
     """Put `new` in the place of `old`; False if the file no longer holds `old`. Durable when it returns True."""
-    # One fixed name: only the holder of the lock writes it, and what a crash left is taken away by the next writer.
-    beside = path.with_name(f".{path.name}.dr-new")
-    beside.unlink(missing_ok=True)
-    opened = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    # A name of its own: the lock is on the inode, so after the rename, or when an editor has replaced the file, another
+    # writer may be at work in this folder, too. A crash right here leaves the file behind; that is the lesser evil.
+    opened, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".dr-new", dir=path.parent)
+    beside = Path(name)
     try:
         with os.fdopen(opened, "wb") as file:
             file.write(new)

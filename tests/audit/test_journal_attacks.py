@@ -1,0 +1,184 @@
+"""Attacks on a journal on a real disk, and lines that a crash left unfinished."""
+
+import os
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun
+from dr.errors import JournalBroken, JournalUnwritable
+from tests.audit.written import ME, drafts, file_of, write
+
+
+def test_every_flipped_byte_of_every_line_is_seen_and_its_entry_named(stored: StoredRun) -> None:
+    whole = file_of(stored).read_bytes()
+    with file_of(stored).open("r+b") as file:
+        for at, byte in enumerate(whole):
+            os.pwrite(file.fileno(), bytes([byte ^ 1]), at)
+            with pytest.raises(JournalBroken) as broken:
+                stored.verify()
+            os.pwrite(file.fileno(), bytes([byte]), at)
+            number = whole[:at].count(b"\n")
+            assert f"entry {number}:" in broken.value.what or f"entry {number + 1}:" in broken.value.what
+    stored.verify()
+
+
+def test_every_entry_and_every_two_entries_that_are_taken_out_are_seen(stored: StoredRun) -> None:
+    lines = file_of(stored).read_bytes().splitlines(keepends=True)
+    for out in [*combinations(range(30), 1), *combinations(range(30), 2)]:
+        file_of(stored).write_bytes(b"".join(line for number, line in enumerate(lines) if number not in out))
+        with pytest.raises(JournalBroken):
+            stored.verify()
+
+
+def test_a_tail_that_was_cut_off_behind_a_checkpoint_is_seen_at_every_byte(stored: StoredRun) -> None:
+    """And is not taken for what a crash leaves."""
+    whole = file_of(stored).read_bytes()
+    for length in reversed(range(len(whole))):
+        os.truncate(file_of(stored), length)
+        left = whole[:length].count(b"\n")
+        with pytest.raises(JournalBroken, match=f"entry {left}: the journal ends here"):
+            stored.verify()
+
+
+def test_an_edited_entry_is_not_resumed_and_nothing_is_changed(stored: StoredRun) -> None:
+    whole = file_of(stored).read_bytes()
+    edited = whole.replace(b'"step-done","step":"d"', b'"step-done","step":"e"')
+    file_of(stored).write_bytes(edited)
+    before = {path.name: path.read_bytes() for path in stored.directory.iterdir()}
+
+    with pytest.raises(JournalBroken, match="entry 13: it does not follow entry 12: that entry was changed"):
+        stored.resume(ME)
+    assert {path.name: path.read_bytes() for path in stored.directory.iterdir()} == before
+
+
+def test_entries_of_another_run_are_seen(place: Path, stored: StoredRun) -> None:
+    other = write(place, "other")
+    file_of(stored).write_bytes(file_of(other).read_bytes())
+    (stored.directory / CHECKPOINTS).unlink()
+    with pytest.raises(JournalBroken, match="entry 0: it belongs to the run other"):
+        list(stored.entries())
+
+
+def test_a_checkpoint_of_another_run_is_seen(place: Path, stored: StoredRun) -> None:
+    other = write(place, "other")
+    (stored.directory / CHECKPOINTS).write_bytes((other.directory / CHECKPOINTS).read_bytes())
+    with pytest.raises(JournalBroken, match="holds a checkpoint of the run other"):
+        stored.verify()
+
+
+@pytest.mark.parametrize("content", [b"{}\n", b"nonsense\n", b"\xff\xfe\n", b'{"run":"r","size":"many"}\n'])
+def test_checkpoints_that_cannot_be_read_are_an_error_and_no_reason_to_trust(stored: StoredRun, content: bytes) -> None:
+    (stored.directory / CHECKPOINTS).write_bytes(content)
+    with pytest.raises(JournalBroken, match=r"checkpoints\.jsonl cannot be read"):
+        stored.verify()
+
+
+def test_an_unfinished_checkpoint_is_left_out(stored: StoredRun) -> None:
+    """A crash in the middle of its write; the entries it speaks of are there all the same."""
+    marks = (stored.directory / CHECKPOINTS).read_bytes()
+    (stored.directory / CHECKPOINTS).write_bytes(marks + marks[:-20])
+    assert len(stored.checkpoints()) == 1
+    assert stored.verify()[0].size == 30
+
+
+@pytest.mark.parametrize("length", [1, 40, 150])
+def test_a_checkpoint_behind_an_unfinished_one_can_be_read(stored: StoredRun, length: int) -> None:
+    """Else a disk that was full for a moment, or a kill, would end the run for good: it would not verify any more."""
+    path = stored.directory / CHECKPOINTS
+    mark = path.read_bytes()
+    path.write_bytes(mark + mark[:length])
+    journal, _ = stored.resume(ME)
+    journal.checkpoint("later", "ada")
+    journal.close()
+
+    assert [(item.size, item.at) for item in stored.checkpoints()] == [
+        (30, "2023-05-15T14:00:00.000000Z"),
+        (30, "later"),
+    ]
+    stored.verify()
+
+
+@pytest.mark.parametrize("line", [b"nonsense", b"\xff", b'{"prev":"","seq":30}', b'{"prev":1}'])
+def test_a_line_that_is_no_entry_is_named(stored: StoredRun, line: bytes) -> None:
+    with file_of(stored).open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(JournalBroken, match=r"entry 30: it cannot be read"):
+        list(stored.entries())
+    with pytest.raises(JournalBroken, match=r"entry 30: "):
+        stored.verify()
+
+
+@pytest.mark.parametrize("name, call", [(PLAN, StoredRun.plan), (JOURNAL, StoredRun.verify)])
+def test_a_file_that_is_missing_is_named(stored: StoredRun, name: str, call: object) -> None:
+    (stored.directory / name).unlink()
+    with pytest.raises(JournalBroken, match=f"{name} cannot be read: No such file"):
+        call(stored)  # type: ignore[operator]
+
+
+# An unfinished last line
+
+
+def test_an_unfinished_last_line_is_recognised_kept_aside_and_gone_on_from_at_every_byte(stored: StoredRun) -> None:
+    """Safety rule 8: what is there is read; a write that was cut is never dropped in silence and never a dead end."""
+    (stored.directory / CHECKPOINTS).unlink()
+    lines = file_of(stored).read_bytes().splitlines(keepends=True)
+    whole, last = b"".join(lines[:28]), b"".join(lines[28:])
+    for length in range(1, len(last)):
+        file_of(stored).write_bytes(whole + last[:length])
+        complete = 28 + last[:length].count(b"\n")
+        unfinished = (whole + last[:length]).rpartition(b"\n")[2]
+
+        head, torn = stored.verify()
+        assert head.size == complete
+        assert (torn.bytes if torn else 0) == len(unfinished)
+
+        journal, torn = stored.resume(ME)
+        journal.append(drafts()[complete:])
+        journal.close()
+        assert file_of(stored).read_bytes() == whole + last
+        kept = list(stored.directory.glob("torn-*"))
+        assert [path.read_bytes() for path in kept] == ([unfinished] if unfinished else [])
+        for path in kept:
+            assert torn
+            assert path.name == f"torn-{complete}-{torn.sha256[:16]}"
+            path.unlink()
+
+
+def test_two_crashes_in_the_same_place_leave_two_unfinished_lines(stored: StoredRun) -> None:
+    (stored.directory / CHECKPOINTS).unlink()
+    whole = file_of(stored).read_bytes()
+    first, second = b'{"prev":"first', b'{"prev":"second'
+    for unfinished in (first, second, first):
+        file_of(stored).write_bytes(whole + unfinished)
+        stored.resume(ME)[0].close()
+    assert {path.read_bytes() for path in stored.directory.glob("torn-*")} == {first, second}
+
+
+def test_a_crash_while_an_unfinished_line_is_set_aside_changes_nothing(stored: StoredRun) -> None:
+    (stored.directory / CHECKPOINTS).unlink()
+    whole = file_of(stored).read_bytes()
+    file_of(stored).write_bytes(whole + b"unfinished")
+    _, torn = stored.verify()
+    assert torn
+    (stored.directory / f"torn-30-{torn.sha256[:16]}.part").write_bytes(b"unfi")
+
+    stored.resume(ME)[0].close()
+    (kept,) = stored.directory.glob("torn-*")
+    assert kept.read_bytes() == b"unfinished"
+    assert file_of(stored).read_bytes() == whole
+
+
+def test_an_unfinished_line_that_cannot_be_kept_stays_where_it_is(stored: StoredRun) -> None:
+    (stored.directory / CHECKPOINTS).unlink()
+    content = file_of(stored).read_bytes() + b"unfinished"
+    file_of(stored).write_bytes(content)
+    _, torn = stored.verify()
+    assert torn
+    (stored.directory / f"torn-30-{torn.sha256[:16]}").mkdir()
+
+    with pytest.raises(JournalUnwritable, match="Is a directory"):
+        stored.resume(ME)
+    assert file_of(stored).read_bytes() == content
+    assert not stored.is_held()
