@@ -6,9 +6,9 @@ from collections.abc import Callable
 import msgspec
 
 from dr.audit.chain import Seal, unsealed
-from dr.audit.journal import StoredRun
 from dr.audit.keys import open_key, unusable
 from dr.audit.signing import Signing
+from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.environment import Config
 from dr.secrets import Secrets

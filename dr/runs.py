@@ -15,8 +15,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from dr import __version__
-from dr.audit.journal import Journal, LocalBook, StoredRun
+from dr.audit.book import LocalBook
+from dr.audit.journal import Journal
 from dr.audit.replay import Folded, fold
+from dr.audit.stored import StoredRun
 from dr.author import Author
 from dr.core import events as e
 from dr.core import state as s

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from dr.audit.allowed_signers import AllowedSigners
-from dr.audit.journal import StoredRun
 from dr.audit.replay import begun, fold
+from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
 from dr.cli.options import book, config_option, journal_option, signers, signers_option
 from dr.core import events as e

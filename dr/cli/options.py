@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from dr.audit.allowed_signers import AllowedSigners
-from dr.audit.journal import LocalBook
+from dr.audit.book import LocalBook
 from dr.author import Author, open_signing
 from dr.cli.streams import complain
 from dr.environment import FILE, load_config, read_signers

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from dr.audit.journal import StoredRun
 from dr.audit.replay import Folded, fold
+from dr.audit.stored import StoredRun
 from dr.cli.options import book, config_option, journal_option, signers, signers_option
 from dr.core import events as e
 from dr.core import state as s

@@ -4,9 +4,9 @@ import tempfile
 from pathlib import Path
 
 from dr.audit.allowed_signers import AllowedSigners
-from dr.audit.journal import StoredRun
 from dr.audit.pack import README, VERIFY, archive, readme, verifier
 from dr.audit.replay import begun
+from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
 from dr.core import events as e
 from dr.report.folder import copy, lines

@@ -16,8 +16,9 @@ from pathlib import Path
 import msgspec
 
 from dr.audit.allowed_signers import AllowedSigners
-from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
 from dr.audit.replay import begun
+from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.core.plan import Plan
 from dr.core.timestamp import parse_iso

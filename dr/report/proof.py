@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from dr.audit.chain import Checkpoint
-from dr.audit.journal import Torn
+from dr.audit.stored import Torn
 from dr.audit.verdict import Verdict
 from dr.core import state as s
 from dr.core.plan import Plan

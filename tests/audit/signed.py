@@ -6,8 +6,10 @@ from pathlib import Path
 import msgspec
 
 from dr.audit import chain
+from dr.audit.book import LocalBook
 from dr.audit.chain import Checkpoint, decode_checkpoint, encode_checkpoint
-from dr.audit.journal import CHECKPOINTS, JOURNAL, Draft, LocalBook, StoredRun
+from dr.audit.journal import CHECKPOINTS, JOURNAL, Draft
+from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict, judge
 from dr.core import events as e
 from dr.core.plan import encode_plan

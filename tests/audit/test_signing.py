@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from dr.audit.allowed_signers import parse as parse_signers
+from dr.audit.book import LocalBook
 from dr.audit.chain import Checkpoint, encode_checkpoint, signed_bytes
-from dr.audit.journal import CHECKPOINTS, LocalBook
+from dr.audit.journal import CHECKPOINTS
 from dr.audit.keys import unusable
 from dr.audit.signature import PublicKey, parse, verify
 from dr.audit.signing import Signing

@@ -12,7 +12,7 @@ from dr.errors import exit_statuses
 from tests.cli.shell import ROOT, dr, environment
 
 HEAVY = {"ansible_runner", "boto3", "cryptography", "paramiko", "psycopg", "rich", "tenacity", "yaml"}
-PATHS = [*COMMANDS, "audit verify", "audit show"]
+PATHS = [*COMMANDS, "audit verify", "audit show", "audit export", "audit sign"]
 
 
 def command(path: str) -> click.Command:

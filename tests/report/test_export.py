@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, LocalBook
+from dr.audit.book import LocalBook
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
 from dr.audit.pack import verifier
 from dr.errors import JournalBroken, NoSuchRun, PlanChanged
 from dr.report.export import export

@@ -1,7 +1,7 @@
 import msgspec
 
 from dr.audit.chain import Checkpoint, Head
-from dr.audit.journal import Torn
+from dr.audit.stored import Torn
 from dr.audit.verdict import Signed, Verdict
 from dr.core import events as e
 from dr.core.duration import Duration
