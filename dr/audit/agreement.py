@@ -71,9 +71,9 @@ def _whole(run: str, copies: Sequence[Copy]) -> Copy:
     longest = max(copies, key=lambda copy: len(copy.lines))
     marks = _together(copy.marks for copy in copies)
     try:
-        told = [msgspec.json.decode(mark, type=chain.Checkpoint) for mark in marks]
+        told = list(map(chain.decode_checkpoint, marks))
         chain.check(longest.lines, checkpoints=told)
-    except (chain.Broken, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (chain.Broken, ValueError) as error:
         raise JournalBroken(
             f"the journal of {run} does not verify, over all its copies: {error}",
             stands="nothing was touched",

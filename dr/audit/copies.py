@@ -17,8 +17,10 @@ from pathlib import Path
 import msgspec
 
 from dr.audit import chain
-from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun, create_file, sync_directory
+from dr.audit.disk import create, sync_directory
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
 from dr.audit.store import FateUnknown, Store, Stored, StoreRefused, StoreUnreachable
+from dr.audit.stored import StoredRun
 
 HERE = "the local copy"
 SIDE_BY_SIDE = 32
@@ -44,7 +46,7 @@ def entries_key(run: str, seq: int) -> str:
 
 def checkpoint_key(run: str, line: bytes) -> str:
     """By its content: nobody else's checkpoint of the same size can be in its place."""
-    size = msgspec.json.decode(line, type=chain.Checkpoint).size
+    size = chain.decode_checkpoint(line).size
     return f"runs/{run}/checkpoints/{size:010d}-{sha256(line).hexdigest()[:16]}.json"
 
 
@@ -140,7 +142,7 @@ def write_copy(place: Path, copy: Copy) -> None:
     }
     for name, content in files.items():
         if content or name == JOURNAL:
-            create_file(place / name, content)
+            create(place / name, content)
     sync_directory(place)
 
 
@@ -166,7 +168,7 @@ def number_of(key: str) -> int:
 def _age(mark: bytes) -> tuple[int, str]:
     """By size, then by time; what cannot be read stands first, for whoever judges it."""
     try:
-        told = msgspec.json.decode(mark, type=chain.Checkpoint)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = chain.decode_checkpoint(mark)
+    except ValueError:
         return -1, ""
     return told.size, told.at

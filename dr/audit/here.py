@@ -14,11 +14,14 @@ from typing import Protocol
 import msgspec
 
 from dr.audit import lock
+from dr.audit.book import LocalBook
+from dr.audit.chain import Seal, unsealed
 from dr.audit.copies import NOT_STORED
 from dr.audit.directory import DirectoryStore
-from dr.audit.journal import Journal, LocalBook, LocalJournal, StoredRun, Torn
+from dr.audit.journal import Journal, LocalJournal
 from dr.audit.replay import begun
 from dr.audit.store import StoreRefused
+from dr.audit.stored import StoredRun, Torn
 from dr.core.events import RunEnded, TakenOver, decode_entry
 from dr.core.timestamp import iso
 from dr.errors import JournalUnwritable
@@ -30,7 +33,7 @@ class Book(Protocol):
     directory: Path
     """Where they lie on this machine."""
 
-    def create(self, run: str, plan: bytes, environment: str, who: str) -> Journal:
+    def create(self, run: str, plan: bytes, environment: str, who: str, seal: Seal = unsealed) -> Journal:
         """A new, empty journal, and the lock of its environment. All of it is durable when this returns.
 
         Raises:
@@ -39,7 +42,7 @@ class Book(Protocol):
         """
         ...
 
-    def resume(self, stored: StoredRun, who: str) -> tuple[Journal, Torn | None]:
+    def resume(self, stored: StoredRun, who: str, seal: Seal = unsealed) -> tuple[Journal, Torn | None]:
         """Take a run over from whoever had it, as `StoredRun.resume` does.
 
         Raises:
@@ -77,14 +80,14 @@ class HereBook:
         self._local = local
         self._leases = Leases(local.directory, take_over=take_over)
 
-    def create(self, run: str, plan: bytes, environment: str, who: str) -> Journal:
-        with created(self._local, run, plan, who) as journal:
+    def create(self, run: str, plan: bytes, environment: str, who: str, seal: Seal = unsealed) -> Journal:
+        with created(self._local, run, plan, who, seal) as journal:
             self._leases.take_here(journal, environment, who, self._is_over)
         return journal
 
-    def resume(self, stored: StoredRun, who: str) -> tuple[Journal, Torn | None]:
+    def resume(self, stored: StoredRun, who: str, seal: Seal = unsealed) -> tuple[Journal, Torn | None]:
         environment = begun(stored)[0].environment
-        journal, torn = stored.resume(who)
+        journal, torn = stored.resume(who, seal)
         try:
             self._leases.take_here(journal, environment, who, self._is_over)
         except BaseException:
@@ -136,7 +139,7 @@ class Leases:
             run=journal.run,
             who=who,
             host=socket.gethostname(),
-            directory=str(journal.stored.directory),
+            directory=str(journal.directory),
             at=iso(time.time()),
         )
         lease = lock.take(store, environment, holder, is_over, take_over=self._take_over)
@@ -157,13 +160,13 @@ class Leases:
 
 
 @contextlib.contextmanager
-def created(local: LocalBook, run: str, plan: bytes, who: str) -> Iterator[LocalJournal]:
+def created(local: LocalBook, run: str, plan: bytes, who: str, seal: Seal) -> Iterator[LocalJournal]:
     """A new journal in the local directory, taken away again if anything else that it needs cannot be had."""
-    journal = local.create(run, plan, who)
+    journal = local.create(run, plan, who, seal)
     try:
         yield journal
     except BaseException:
-        shutil.rmtree(journal.stored.directory, ignore_errors=True)
+        shutil.rmtree(journal.directory, ignore_errors=True)
         journal.close()
         raise
 

@@ -13,13 +13,16 @@ from functools import partial
 from pathlib import Path
 
 from dr.audit.agreement import Agreement, Rulings, agree, copy_name
-from dr.audit.here import Leases, created, is_over, is_over_here
+from dr.audit.book import LocalBook, choose
+from dr.audit.chain import Seal, unsealed
 from dr.audit.copies import HERE, NOT_STORED, Copy, deliver, fetch, local_copy, plan_key, write_copy
 from dr.audit.delivery import asking, begin, bring, catch_up, shut_out, write_ended
-from dr.audit.journal import Journal, LocalBook, LocalJournal, StoredRun, Torn, choose
+from dr.audit.here import Leases, created, is_over, is_over_here
+from dr.audit.journal import Journal, LocalJournal
 from dr.audit.replay import begun
 from dr.audit.replicas import MIRROR_WITHIN, Mirror, ReplicatedJournal, in_time
 from dr.audit.store import Store
+from dr.audit.stored import StoredRun, Torn
 from dr.core.events import CopyTrusted, Event, HomeLeft, TakenOver
 from dr.errors import HomeUnreachable, JournalBroken
 
@@ -48,9 +51,9 @@ class HomeBook:
         """The home; None when the operator goes on without it."""
         return None if self._rulings.without_home else self.home
 
-    def create(self, run: str, plan: bytes, environment: str, who: str) -> Journal:
+    def create(self, run: str, plan: bytes, environment: str, who: str, seal: Seal = unsealed) -> Journal:
         try:
-            with created(self._local, run, plan, who) as local:
+            with created(self._local, run, plan, who, seal) as local:
                 self._take_locks(local, environment, who)
                 if self._used is not None:
                     with asking(run):
@@ -70,9 +73,9 @@ class HomeBook:
             mirror.offer(plan_key(run), plan)
         return ReplicatedJournal(local, self._used, mirrors, self._left_home())
 
-    def resume(self, stored: StoredRun, who: str) -> tuple[Journal, Torn | None]:
+    def resume(self, stored: StoredRun, who: str, seal: Seal = unsealed) -> tuple[Journal, Torn | None]:
         environment = begun(stored)[0].environment
-        local, torn = stored.resume(who)
+        local, torn = stored.resume(who, seal)
         mirrors = [Mirror(store) for store in self.mirrors]
         try:
             taken_from = self._take_locks(local, environment, who)
@@ -86,7 +89,7 @@ class HomeBook:
 
     def leave(self, journal: Journal, *, ended: bool) -> None:
         assert isinstance(journal, ReplicatedJournal)
-        stored, home = journal.local.stored, journal.home
+        stored, home = StoredRun(journal.local.directory), journal.home
         wrong = []
         if ended and home is not None:
             try:
@@ -178,7 +181,7 @@ class HomeBook:
         """Make all copies of a run equal that can be reached; what was ruled to get there."""
         run, used = local.run, self._used
         asked = [(mirror, mirror.ask(partial(fetch, mirror.store, run))) for mirror in mirrors]
-        copies = [local_copy(local.stored)]
+        copies = [local_copy(StoredRun(local.directory))]
         if used is not None:
             with asking(run):
                 copies.append(fetch(used, run))

@@ -20,8 +20,8 @@ from typing import Protocol
 import msgspec
 
 from dr.audit.copies import number_of
-from dr.audit.journal import StoredRun
 from dr.audit.store import Stored, Taken
+from dr.audit.stored import StoredRun
 from dr.errors import EnvironmentHeld, JournalBroken, JournalHeld
 
 LOCK_WITHIN = 15.0

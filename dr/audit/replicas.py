@@ -1,9 +1,9 @@
 """One journal in several places: the local file, its home in a store, and mirrors.
 
 An entry counts when it is on the local disk and at home; nothing about a step happens before (safety rule 1). The home
-is the fence: its create-only put decides whose an entry's number is (safety rule 7). Mirrors get the same objects with a
-deadline of their own; one that is late is left behind, which is said, and catches up when the run is gone on with, when
-this process is done with it, and by `dr audit sync`.
+is the fence: its create-only put decides whose an entry's number is (safety rule 7). Mirrors get the same objects, with
+a deadline of their own; one that is late is left behind, which is said, and catches up when the run is gone on with,
+when this process is done with it, and by `dr audit sync`.
 """
 
 import queue
@@ -16,6 +16,7 @@ from typing import TypeVar
 from dr.audit.copies import NOT_STORED, checkpoint_key, entries_key
 from dr.audit.journal import Draft, LocalJournal
 from dr.audit.store import FateUnknown, Store, Taken
+from dr.audit.stored import StoredRun
 from dr.core.events import CopyLate, Entry, Event, encode_entry
 from dr.errors import HomeUnreachable, JournalBroken, JournalHeld
 
@@ -103,7 +104,7 @@ class ReplicatedJournal:
 
     def checkpoint(self, at: str, actor: str) -> None:
         self.local.checkpoint(at, actor)
-        line = self.local.stored.checkpoint_lines()[-1]
+        line = StoredRun(self.local.directory).checkpoint_lines()[-1]
         self.put(checkpoint_key(self.run, line), line)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import Protocol
 
 import click
 
-from dr.cli.streams import STDERR, STDOUT, paint, silence, tell
+from dr.cli.streams import STDERR, STDOUT, complain, paint, silence, tell
 from dr.core import events as e
 from dr.report.words import choice_lines, clock, printable, sentence
 from dr.world import Answer
@@ -20,6 +21,8 @@ from dr.world import Answer
 STOPPING = "stopping at the next safe point; once more leaves at once (both can be resumed)"
 LEFT = "left at once; `dr runs` lists the run, `dr resume` goes on from what is in the journal"
 SHOW_CURSOR = "\x1b[?25h"
+LISTEN_EVERY = 0.2
+"""Seconds between two chances for a signal to be heard while an answer is waited for."""
 SAY_EVERY = 1.0
 """Seconds between two lines of progress of a step."""
 
@@ -124,16 +127,20 @@ class Keyboard:
             return self._on_terminal(question)
 
     def _on_terminal(self, question: e.Question) -> Answer | None:
-        click.echo(f"\n{paint('QUESTION', sys.stderr, bold=True)}  {printable(question.text)}", err=True)
+        complain(f"\n{paint('QUESTION', sys.stderr, bold=True)}  {printable(question.text)}")
         for line in choice_lines(question):
-            click.echo(line, err=True)
+            complain(line)
         self._asking = True
         try:
-            choice = click.prompt("Your answer", type=click.Choice(question.choices), show_choices=False, err=True)
-            comment = ""
+            choice = comment = ""
+            while choice not in question.choices:
+                if choice:
+                    complain(f"{printable(choice)!r} is no answer; the answers are {', '.join(question.choices)}")
+                choice = _typed("Your answer: ")
             while choice == "skip" and not comment:
-                comment = click.prompt("Why is it left out? (goes into the journal)", err=True).strip()
-        except (click.Abort, KeyboardInterrupt):
+                comment = _typed("Why is it left out? (goes into the journal): ")
+        except (EOFError, KeyboardInterrupt):
+            complain("")
             return None
         finally:
             self._asking = False
@@ -157,6 +164,20 @@ class Keyboard:
             self._screen.notice(text)
         else:  # not sys.stderr: what the signal interrupted may be writing to it
             os.write(STDERR, f"\n{text}\n".encode())
+
+
+def _typed(prompt: str) -> str:
+    """A line from the terminal. Raises EOFError when there will be none.
+
+    Not input(): a Ctrl-C that comes right before its read is heard only after the next key.
+    """
+    click.echo(prompt, nl=False, err=True)
+    while not select.select([sys.stdin], [], [], LISTEN_EVERY)[0]:
+        pass
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.strip()
 
 
 def is_terminal() -> bool:

@@ -185,10 +185,8 @@ def create(server: Server) -> None:
         "initdb", "--pgdata", server.data, "--username=postgres", "--pwfile", password_file,
         "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C",
         "--no-sync", "--no-instructions", "--wal-segsize=1",
+        *(f"--set={setting}={value}" for setting, value in SETTINGS.items()),
     )  # fmt: skip
-    lines = [f"{setting} = '{value}'\n" for setting, value in SETTINGS.items()]
-    with (server.data / "postgresql.conf").open("a") as configuration:
-        configuration.writelines(lines)
 
 
 def copy(primary: Server, standby: Server) -> None:

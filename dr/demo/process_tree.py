@@ -27,7 +27,7 @@ def halt(process: psutil.Process) -> None:
     """SIGSTOP to one process; the signal returns at once, the process stops a little later."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.suspend()
-    wait.until(lambda: ended(process) or process.status() == psutil.STATUS_STOPPED, LIMIT, f"a stop of {process.pid}")
+    wait.until(partial(stands_still, process), LIMIT, f"a stop of process {process.pid}")
 
 
 def thaw(root: psutil.Process) -> None:
@@ -37,14 +37,27 @@ def thaw(root: psutil.Process) -> None:
 
 
 def kill(root: psutil.Process) -> None:
-    """SIGKILL to a process and its descendants, and wait until they have ended."""
+    """SIGKILL to a process and its descendants, and wait until they have ended.
+
+    Raises wait.WaitExpired if one does not end, when all of them were told to.
+    """
     with contextlib.suppress(psutil.NoSuchProcess):
-        tree = freeze(root)
+        with contextlib.suppress(wait.WaitExpired):  # what does not stop can still be killed
+            halt(root)
+        tree = [root, *root.children(recursive=True)]
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         for process in tree:
             wait.until(partial(ended, process), LIMIT, f"the end of process {process.pid}")
+
+
+def stands_still(process: psutil.Process) -> bool:
+    """Whether a process is stopped (or gone). One that somebody traces stops in a way of its own."""
+    try:
+        return process.status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE}
+    except psutil.NoSuchProcess:
+        return True
 
 
 def ended(process: psutil.Process) -> bool:

@@ -5,14 +5,16 @@ It waits for the end of its input, which is the end of the workspace's owner.
 
 import contextlib
 import ctypes
+import itertools
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from dr.demo import process_tree
+from dr.demo import process_tree, wait
 
 IPC_RMID = 0
 
@@ -25,11 +27,25 @@ def main(directory: Path) -> None:
     for line in sys.stdin:
         with contextlib.suppress(psutil.NoSuchProcess):  # it was quicker than this loop
             processes.append(psutil.Process(int(line)))  # remembers the start time: a reused id is no match
-    for process in processes:
-        process_tree.kill(process)
+    remaining: list[str] = []
+    for process in itertools.chain(processes, orphans(directory)):
+        try:
+            process_tree.kill(process)
+        except wait.WaitExpired as expired:  # the others are ended all the same
+            remaining.append(str(expired))
     for lock in directory.glob("*/postmaster.pid"):
         remove_shared_memory(lock)
     shutil.rmtree(directory)
+    if remaining:
+        sys.exit("\n".join(remaining))
+
+
+def orphans(directory: Path) -> Iterator[psutil.Process]:
+    """Backends that outlived a postmaster which somebody else killed: busy in a query, they do not notice."""
+    for process in psutil.process_iter(["name", "cwd"]):
+        place = process.info["cwd"]
+        if process.info["name"] == "postgres" and place and Path(place).is_relative_to(directory):
+            yield process
 
 
 def remove_shared_memory(lock: Path) -> None:

@@ -1,14 +1,29 @@
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
-from dr.demo import wait
+from dr.demo import postgres, process_tree, wait
+from dr.demo.postgres import Server
 from dr.demo.workspace import CommandFailed, Workspace
+
+BUSY = "/*busy*/ select count(*) from generate_series(1, 100000000000)"
+
+# A process with a child that it traces, as strace does.
+TRACED = """
+import ctypes, os, time
+if os.fork() == 0:
+    ctypes.CDLL(None).ptrace(0, 0, None, None)  # PTRACE_TRACEME
+    os.kill(os.getpid(), 19)
+time.sleep(600)
+"""
 
 # An owner that fills its workspace with what is hard to end: servers, a backend busy in a query that never looks up,
 # a frozen server, and a program deaf to every signal it may ignore.
@@ -85,6 +100,43 @@ def test_an_error_inside_ends_everything_and_comes_through() -> None:
         fail()
     assert children[0].returncode == -signal.SIGKILL
     assert not workspace.directory.exists()
+
+
+def test_a_busy_backend_whose_postmaster_was_killed_is_ended() -> None:
+    with Workspace() as workspace:
+        primary = postgres.primary_in(workspace)
+        query = threading.Thread(target=ask, args=[primary, BUSY], daemon=True)
+        query.start()
+        wait.until(lambda: busy(primary) is not None, 30, "a busy backend")
+        backend = busy(primary)
+        os.kill(primary.pid, signal.SIGKILL)
+        assert backend is not None
+        assert backend.is_running()
+    assert process_tree.ended(backend)
+    query.join()
+
+
+def ask(server: Server, query: str) -> None:
+    with contextlib.suppress(psycopg.OperationalError):
+        server.connect().execute(query)
+
+
+def busy(server: Server) -> psutil.Process | None:
+    """The backend that is busy with the endless query."""
+    with server.connect() as connection:
+        row = connection.execute("select pid from pg_stat_activity where query like '/*busy%'").fetchone()
+    return psutil.Process(int(str(row[0]))) if row else None
+
+
+def test_a_program_that_is_being_traced_is_ended_with_the_others() -> None:
+    with Workspace() as workspace:
+        traced = workspace.spawn([sys.executable, "-c", TRACED], "traced.log")
+        other = workspace.spawn(["sleep", "600"], "sleep.log")
+        child = psutil.Process(traced.pid)
+        wait.until(lambda: [one.status() for one in child.children()] == ["tracing-stop"], 30, "a traced process")
+        processes = [child, *child.children()]
+    assert other.returncode == -signal.SIGKILL
+    assert all(process_tree.ended(process) for process in processes)
 
 
 def test_a_sweeper_that_is_told_to_stop_goes_on_until_its_owner_is_done() -> None:

@@ -5,6 +5,7 @@ Other editors know no lock, so the file is compared once more right before it is
 """
 
 import fcntl
+import glob
 import os
 import stat
 import tempfile
@@ -20,6 +21,7 @@ MAX_BYTES: Final = 1 << 20
 """Flag files and proxy configurations are far smaller; reading anything larger is a mistake."""
 TRIES: Final = 5
 LOCK_POLL: Final = 0.005
+SUFFIX: Final = ".dr-new"
 
 
 class TextFile:
@@ -108,22 +110,39 @@ def _content(path: Path) -> bytes:
 def _replace(path: Path, old: bytes, new: bytes) -> bool:
     """Put `new` in the place of `old`; False if the file no longer holds `old`. Durable when it returns True."""
     # A name of its own: the lock is on the inode, so after the rename, or when an editor has replaced the file, another
-    # writer may be at work in this folder, too. A crash right here leaves the file behind; that is the lesser evil.
-    opened, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".dr-new", dir=path.parent)
+    # writer may be at work in this folder, too.
+    _remove_abandoned(path)
+    opened, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
     beside = Path(name)
     try:
         with os.fdopen(opened, "wb") as file:
+            fcntl.flock(opened, fcntl.LOCK_EX)
             file.write(new)
             file.flush()
             _take_after(path.stat(), opened)
             os.fsync(opened)
-        if _content(path) != old:
-            return False
-        beside.rename(path)
+            if _content(path) != old:
+                return False
+            try:
+                beside.rename(path)
+            except FileNotFoundError:  # another writer took it for abandoned before it was locked
+                return False
     finally:
         beside.unlink(missing_ok=True)
     _sync_folder(path.parent)
     return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Take away what a killed writer has left beside the file: those that no process holds a lock on."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{SUFFIX}"):
+        with suppress(FileNotFoundError):  # its writer has just finished
+            opened = os.open(left, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                if _try_lock(opened):
+                    left.unlink()
+            finally:
+                os.close(opened)
 
 
 def _take_after(before: os.stat_result, opened: int) -> None:

@@ -35,6 +35,7 @@ def test_mode_and_owner_are_kept(path: Path) -> None:
 
 
 def test_nothing_is_left_beside_the_file(path: Path) -> None:
+    (path.parent / f".{path.name}.killed.dr-new").write_text("left by a crash")
     file_at(path).rewrite(lambda _: "new")
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
@@ -83,6 +84,31 @@ def test_a_file_that_never_stands_still_is_a_conflict(path: Path) -> None:
         file_at(path).rewrite(change)
     assert path.read_text() == "oldxxxxx"
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_what_another_writer_is_still_writing_is_left_alone(path: Path) -> None:
+    theirs = path.parent / f".{path.name}.theirs.dr-new"
+    with theirs.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        file_at(path).rewrite(lambda _: "ours")
+        assert theirs.exists()
+
+
+def test_a_file_that_was_taken_for_abandoned_is_written_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock = fcntl.flock
+    removed: list[Path] = []
+
+    def after_a_sweep(opened: int, operation: int) -> None:
+        for fresh in [] if removed else path.parent.glob(".*.dr-new"):
+            fresh.unlink()
+            removed.append(fresh)
+        flock(opened, operation)
+
+    monkeypatch.setattr(fcntl, "flock", after_a_sweep)
+    file_at(path).rewrite(lambda old: old + " and new")
+    assert removed
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert path.read_text() == "old and new"
 
 
 def test_writers_side_by_side_lose_nothing(path: Path) -> None:
