@@ -1,14 +1,16 @@
-"""A `Store` in a local directory: where the locks of environments are when the journal has no home."""
+"""Objects in a local directory, as a `Store` has them: where the locks of environments are besides, or without, a home."""
 
+import contextlib
+import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from dr.audit.disk import make_folder, replace
 from dr.audit.store import Stored, StoreRefused, Taken
 
 
-class DirectoryStore:
+class Directory:
     """Objects are files, created once. It keeps no versions: who can write to the directory can change them."""
 
     def __init__(self, directory: Path) -> None:
@@ -18,16 +20,11 @@ class DirectoryStore:
     def create(self, key: str, data: bytes, *, within: float) -> None:
         path = self._directory / key
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                os.link(file.name, path)  # whole or not at all, and refused where there is one
-            _sync(path.parent)
-        except FileExistsError:
-            if path.read_bytes() != data:
-                raise Taken(f"{path} is taken") from None
+            make_folder(path.parent)
+            with _alone(path.parent):
+                if path.exists():
+                    raise Taken(f"{path} is taken")
+                replace(path, data)
         except OSError as error:
             raise StoreRefused(f"{path}: {error.strerror}") from None
 
@@ -38,15 +35,17 @@ class DirectoryStore:
             raise StoreRefused(f"{self._directory / stored.key}: {error.strerror}") from None
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        """As `Store.list`; the prefix must end in `/`."""
-        folder = self._directory / prefix
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        return (Stored(key=prefix + name, version=name) for name in names if not name.startswith("."))
+        """The objects directly in a folder; `prefix` ends in `/`."""
+        names = sorted(path.name for path in (self._directory / prefix).glob("*.json"))
+        return (Stored(key=prefix + name, version=name) for name in names)
 
 
-def _sync(directory: Path) -> None:
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time: a file that was left unfinished by a killed one is nobody's."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(file)
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
     finally:
-        os.close(file)
+        os.close(opened)

@@ -17,7 +17,7 @@ from dr.audit import lock
 from dr.audit.book import LocalBook
 from dr.audit.chain import Seal, unsealed
 from dr.audit.copies import NOT_STORED
-from dr.audit.directory import DirectoryStore
+from dr.audit.directory import Directory
 from dr.audit.journal import Journal, LocalJournal
 from dr.audit.replay import begun
 from dr.audit.store import StoreRefused
@@ -116,14 +116,14 @@ class Leases:
     """The locks that this process has taken: in the local directory always, and at home where there is one."""
 
     def __init__(self, directory: Path, *, take_over: bool) -> None:
-        self._here = DirectoryStore(directory)
+        self._here = Directory(directory)
         self._take_over = take_over
         self._taken: list[tuple[lock.Objects, lock.Lease]] = []
 
-    def take_here(self, journal: LocalJournal, environment: str, who: str, is_over: Callable[[str], bool]) -> str:
-        """As `take`, in the local directory."""
+    def take_here(self, journal: LocalJournal, environment: str, who: str, is_over: Callable[[str], bool]) -> None:
+        """Take the lock of an environment in the local directory. This process has the run's kernel lock already."""
         try:
-            return self.take(self._here, journal, environment, who, is_over)
+            self._take(self._here, journal, environment, who, is_over, lambda _: True)
         except StoreRefused as error:
             raise JournalUnwritable(
                 f"the lock of the environment {environment} cannot be written: {error}",
@@ -131,10 +131,21 @@ class Leases:
                 hint="make room or mend the permissions",
             ) from None
 
-    def take(
+    def take_at(
         self, store: lock.Objects, journal: LocalJournal, environment: str, who: str, is_over: Callable[[str], bool]
     ) -> str:
-        """Take the lock of an environment in a store; who it was taken from, if anybody still had it."""
+        """Take the lock of an environment at home; who it was taken from, if anybody still had it."""
+        return self._take(store, journal, environment, who, is_over, lambda it: lock.is_dead(it, journal.directory))
+
+    def _take(
+        self,
+        store: lock.Objects,
+        journal: LocalJournal,
+        environment: str,
+        who: str,
+        is_over: Callable[[str], bool],
+        is_dead: Callable[[lock.Holder], bool],
+    ) -> str:
         holder = lock.Holder(
             run=journal.run,
             who=who,
@@ -142,7 +153,7 @@ class Leases:
             directory=str(journal.directory),
             at=iso(time.time()),
         )
-        lease = lock.take(store, environment, holder, is_over, take_over=self._take_over)
+        lease = lock.take(store, environment, holder, is_over, is_dead, take_over=self._take_over)
         self._taken.append((store, lease))
         return lease.taken_from
 

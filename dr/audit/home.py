@@ -128,12 +128,12 @@ class HomeBook:
         return [HomeLeft(reason=self._rulings.without_home)] if self._rulings.without_home else []
 
     def _take_locks(self, local: LocalJournal, environment: str, who: str) -> str:
-        """The local lock and the one at home; who had not let go of it, if anybody."""
-        taken_from = self._leases.take_here(local, environment, who, self._is_over)
-        if self._used is not None:
-            with asking(local.run):
-                taken_from = self._leases.take(self._used, local, environment, who, self._is_over) or taken_from
-        return taken_from
+        """The local lock and the one at home; who had not let go of that, if anybody."""
+        self._leases.take_here(local, environment, who, self._is_over)
+        if self._used is None:
+            return ""
+        with asking(local.run):
+            return self._leases.take_at(self._used, local, environment, who, self._is_over)
 
     def _is_over(self, run: str) -> bool:
         """Whether a run has ended, or never began and is shut out from now on."""

@@ -106,15 +106,22 @@ def newest(store: Objects, environment: str) -> Lock | None:
 
 
 def take(
-    store: Objects, environment: str, holder: Holder, is_over: Callable[[str], bool], *, take_over: bool = False
+    store: Objects,
+    environment: str,
+    holder: Holder,
+    is_over: Callable[[str], bool],
+    is_dead: Callable[[Holder], bool],
+    *,
+    take_over: bool = False,
 ) -> Lease:
     """Take an environment for a process of a run.
 
     Args:
         store: where the locks are.
         environment: its name.
-        holder: the process. It has the kernel lock of its own copy of the run.
+        holder: the process.
         is_over: whether another run has ended, or never began and cannot begin any more.
+        is_dead: whether another process of the same run is known to be dead.
         take_over: the operator says that the process which has the run does nothing any more.
 
     Raises:
@@ -127,7 +134,7 @@ def take(
         if last.holder.run != holder.run:
             if not is_over(last.holder.run):
                 raise _refusal(environment, last, holder.run)
-        elif last.closed is None and not _died(last.holder, holder):
+        elif last.closed is None and not is_dead(last.holder):
             if not take_over:
                 raise _refusal(environment, last, holder.run)
             taken_from = last.holder.who
@@ -153,14 +160,17 @@ def let_go(store: Objects, lease: Lease, at: str, *, ended: bool) -> None:
         store.create(_closed_key(lease.environment, lease.number), closed, within=LOCK_WITHIN)
 
 
-def _died(holder: Holder, me: Holder) -> bool:
-    """Whether the process is known to be dead: it was on this machine, and the kernel has taken its lock back."""
+def is_dead(holder: Holder, mine: Path) -> bool:
+    """Whether a process is known to be dead: it was on this machine, and the kernel has taken its lock back.
+
+    Args:
+        holder: the process.
+        mine: the copy of the run whose kernel lock this process has.
+    """
     if holder.host != socket.gethostname():
         return False
-    if holder.directory == me.directory:
-        return True  # it had the lock that I have
     stored = StoredRun(Path(holder.directory))
-    return stored.exists() and not stored.is_held()
+    return stored.directory == mine or (stored.exists() and not stored.is_held())
 
 
 def _refusal(environment: str, lock: Lock, run: str) -> EnvironmentHeld | JournalHeld:

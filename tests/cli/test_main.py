@@ -90,7 +90,7 @@ def table() -> str:
         (["dr", ""], set(COMMANDS)),
         (["dr", "re"], {"resume"}),
         (["dr", "audit", ""], {"verify", "show", "export", "sign"}),
-        (["dr", "run", "--e"], {"--env"}),
+        (["dr", "run", "--e"], {"--endpoint", "--env"}),
         (["dr", "answer", "latest", "ro"], {"rollback"}),
     ],
 )

@@ -84,9 +84,21 @@ def test_a_line_of_another_format_is_refused(event: bytes) -> None:
 # What somebody said, and what is a name
 
 NAMES = {
-    *("about", "attempt", "choice", "choices", "detected", "environment", "finish", "format", "host", "mode"),
-    *("not_before", "plan", "question", "runbook", "service", "signer", "step", "torn_bytes", "torn_sha256", "version"),
-    "well",
+    *(
+        "about",
+        "against",
+        "attempt",
+        "caller",
+        "choice",
+        "choices",
+        "copy",
+        "detected",
+        "entry",
+        "environment",
+        "finish",
+    ),
+    *("format", "holder", "host", "mode", "not_before", "plan", "question", "runbook", "service", "signer", "step"),
+    *("torn_bytes", "torn_sha256", "version", "well"),
 }
 SAID = {"because", "before", "claim", "comment", "error", "evidence", "reason", "text", "unsigned", "why"}
 
