@@ -145,8 +145,10 @@ class S3Store:
         mark: dict[str, Any] = {}
         while True:
             page = self._asked("list_object_versions", within, Prefix=self._prefix + prefix, **given, **mark)
+            if "IsTruncated" not in page:  # a wireless network's login page is no empty listing
+                raise StoreUnreachable(f"{self.name}: what answers is not S3; is there a proxy on the way?")
             yield page
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 return
             mark = {"KeyMarker": page["NextKeyMarker"]}
             if page.get("NextVersionIdMarker"):  # none after a page that ends with a folder

@@ -93,6 +93,7 @@ class Client:
             s3={"addressing_style": "path"} if place.endpoint else None,
         )
         self._s3 = self._open("s3", self._config)
+        self._s3.meta.events.register_last("before-call.s3", _send_at_once)
 
     def call(self, operation: str, **given: Any) -> dict[str, Any]:
         """One try. A `Body` is read to its end, its checksum verified.
@@ -124,6 +125,11 @@ class Client:
             return session.create_client(
                 service, region_name=_region(place.region), endpoint_url=place.endpoint, config=config
             )
+
+
+def _send_at_once(params: dict[str, Any], **_: Any) -> None:
+    """Do not ask before a body is sent, as botocore does: for a line or two that is a second round trip."""
+    params["headers"].pop("Expect", None)
 
 
 @contextmanager
