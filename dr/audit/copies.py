@@ -9,7 +9,7 @@ In a store a run is
 The same objects lie in the home and in each mirror.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +39,10 @@ def plan_key(run: str) -> str:
     return f"runs/{run}/plan.json"
 
 
+def entries_prefix(run: str) -> str:
+    return f"runs/{run}/entries/"
+
+
 def entries_key(run: str, seq: int) -> str:
     """Ten digits, so that keys sort as numbers do."""
     return f"runs/{run}/entries/{seq:010d}.jsonl"
@@ -63,6 +67,8 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     behind_gap: int | None = None
     """Number of the first entry that is there although one before it is missing."""
     objects: tuple[Stored, ...] = ()
+    strangers: tuple[str, ...] = ()
+    """Objects that are no part of the run: nobody reads them."""
 
 
 def local_copy(stored: StoredRun) -> Copy:
@@ -89,21 +95,33 @@ def fetch(store: Store, run: str) -> Copy:
     there = [item for item in objects if item.version]  # the others are delete markers on nothing
     with ThreadPoolExecutor(SIDE_BY_SIDE, "fetch") as pool:
         contents = dict(zip((item.key for item in there), pool.map(store.read, there), strict=True))
+    return _assemble(store.name, run, objects, contents)
+
+
+def _assemble(where: str, run: str, objects: tuple[Stored, ...], contents: Mapping[str, bytes]) -> Copy:
     lines: list[bytes] = []
+    marks: list[bytes] = []
+    strangers: list[str] = []
     behind_gap = None
-    for key in sorted(key for key in contents if "/entries/" in key):
-        if key != entries_key(run, len(lines)):
-            behind_gap = number_of(key)
-            break
-        lines += contents[key].split(b"\n")[:-1]
-    marks = sorted((data for key, data in contents.items() if "/checkpoints/" in key), key=_age)
+    for key in sorted(contents):
+        kind = key.removeprefix(run_prefix(run)).partition("/")[0]
+        if kind == "entries" and key == entries_key(run, max(number_of(key), len(lines))):
+            if number_of(key) > len(lines):
+                behind_gap = number_of(key)
+                break
+            lines += contents[key].split(b"\n")[:-1]
+        elif kind == "checkpoints":
+            marks.append(contents[key])
+        elif key != plan_key(run):
+            strangers.append(key)
     return Copy(
-        where=store.name,
+        where=where,
         plan=contents.get(plan_key(run), b""),
         lines=tuple(lines),
-        marks=tuple(marks),
+        marks=tuple(sorted(marks, key=_age)),
         behind_gap=behind_gap,
         objects=objects,
+        strangers=tuple(strangers),
     )
 
 

@@ -6,15 +6,17 @@ from contextlib import contextmanager
 
 import msgspec
 
-from dr.audit import ledger
+from dr.audit import ledger, lock
 from dr.audit.agreement import agree
 from dr.audit.chain import Head
 from dr.audit.copies import NOT_STORED, Copy, deliver, entries_key, fetch, plan_key
+from dr.audit.journal import LocalJournal
 from dr.audit.replicas import HOME_WITHIN, MIRROR_WITHIN, Mirror, in_time, somebody_else, unreachable
 from dr.audit.store import Store, Taken
 from dr.core.events import GENESIS, Entry, TakenOver, encode_entry
 from dr.core.plan import digest
 from dr.core.timestamp import iso
+from dr.errors import HomeUnreachable
 
 
 @contextmanager
@@ -26,6 +28,24 @@ def asking(run: str) -> Iterator[None]:
         raise somebody_else(run, error) from None
     except NOT_STORED as error:
         raise unreachable(run, error) from None
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """The same for what only reads."""
+    try:
+        yield
+    except NOT_STORED as error:
+        raise HomeUnreachable(
+            f"the journal's home cannot be read: {error}",
+            stands="nothing was touched; the local copy could be verified, the home not",
+            hint="again when it can be reached",
+        ) from None
+
+
+def adopt(local: LocalJournal, here: Copy, whole: Copy) -> None:
+    """Append what is known of a run elsewhere to its local copy."""
+    local.adopt(whole.lines[local.head.size :], [mark for mark in whole.marks if mark not in here.marks])
 
 
 def begin(home: Store, run: str, plan: bytes, who: str) -> None:
@@ -64,6 +84,16 @@ def write_ended(home: Store, run: str, head: Head, who: str) -> None:
         )
 
     ledger.write(home, line)
+
+
+def end(home: Store, run: str, head: Head, who: str, environment: str) -> None:
+    """See to it that the home knows of the end of a run: the ledger, and the lock of the environment."""
+    lines, _ = ledger.read(home)
+    if not any(line.run == run and line.what == "ended" for line in lines):
+        write_ended(home, run, head, who)
+    last = lock.newest(home, environment)
+    if last is not None and last.holder.run == run and not last.free:
+        lock.let_go(home, lock.Lease(environment=environment, number=last.number), iso(time.time()), ended=True)
 
 
 def shut_out(home: Store, run: str) -> bool:

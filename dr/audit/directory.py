@@ -1,4 +1,4 @@
-"""Objects in a local directory, as a `Store` has them: where the locks of environments are besides, or without, a home."""
+"""Objects in a local directory, as a `Store` has them: where the locks of environments are that need no home."""
 
 import contextlib
 import fcntl

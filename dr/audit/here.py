@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import msgspec
 from dr.audit import lock
 from dr.audit.book import LocalBook
 from dr.audit.chain import Seal, unsealed
+from dr.audit.comparison import Comparison
 from dr.audit.copies import NOT_STORED
 from dr.audit.directory import Directory
 from dr.audit.journal import Journal, LocalJournal
@@ -71,6 +72,32 @@ class Book(Protocol):
         """Who this process is for the journal's home; empty when there is none, or it cannot be known."""
         ...
 
+    def compare(self, stored: StoredRun) -> Sequence[Comparison]:
+        """Hold each copy of a verified run against the local one. Of a live run nothing counts as missing.
+
+        Raises:
+            HomeUnreachable: the home cannot be read.
+        """
+        ...
+
+    def compare_ledger(self) -> Comparison | None:
+        """Hold the home's ledger against its runs; None where there is no home.
+
+        Raises:
+            HomeUnreachable: the home cannot be read.
+        """
+        ...
+
+    def sync(self, stored: StoredRun) -> Sequence[str]:
+        """Make all copies of a run equal; what was done, and what could not be.
+
+        Raises:
+            HomeUnreachable: the home cannot be reached.
+            JournalHeld: a process is at work on the run, and keeps its copies itself.
+            JournalBroken: the run does not verify, or its copies differ.
+        """
+        ...
+
 
 class HereBook:
     """The book of a journal that has no home but the local directory."""
@@ -108,6 +135,15 @@ class HereBook:
     def caller(self) -> str:
         return ""
 
+    def compare(self, stored: StoredRun) -> Sequence[Comparison]:
+        return ()
+
+    def compare_ledger(self) -> Comparison | None:
+        return None
+
+    def sync(self, stored: StoredRun) -> Sequence[str]:
+        return ()
+
     def _is_over(self, run: str) -> bool:
         return is_over_here(StoredRun(self.directory / "runs" / run))
 
@@ -123,7 +159,7 @@ class Leases:
     def take_here(self, journal: LocalJournal, environment: str, who: str, is_over: Callable[[str], bool]) -> None:
         """Take the lock of an environment in the local directory. This process has the run's kernel lock already."""
         try:
-            self._take(self._here, journal, environment, who, is_over, lambda _: True)
+            self._take(self._here, self._holder(journal, who), environment, is_over, lambda _: True)
         except StoreRefused as error:
             raise JournalUnwritable(
                 f"the lock of the environment {environment} cannot be written: {error}",
@@ -135,24 +171,22 @@ class Leases:
         self, store: lock.Objects, journal: LocalJournal, environment: str, who: str, is_over: Callable[[str], bool]
     ) -> str:
         """Take the lock of an environment at home; who it was taken from, if anybody still had it."""
-        return self._take(store, journal, environment, who, is_over, lambda it: lock.is_dead(it, journal.directory))
+        mine = self._holder(journal, who)
+        return self._take(store, mine, environment, is_over, lambda other: lock.is_dead(other, journal.directory))
+
+    def _holder(self, journal: LocalJournal, who: str) -> lock.Holder:
+        return lock.Holder(
+            run=journal.run, who=who, host=socket.gethostname(), directory=str(journal.directory), at=iso(time.time())
+        )
 
     def _take(
         self,
         store: lock.Objects,
-        journal: LocalJournal,
+        holder: lock.Holder,
         environment: str,
-        who: str,
         is_over: Callable[[str], bool],
         is_dead: Callable[[lock.Holder], bool],
     ) -> str:
-        holder = lock.Holder(
-            run=journal.run,
-            who=who,
-            host=socket.gethostname(),
-            directory=str(journal.directory),
-            at=iso(time.time()),
-        )
         lease = lock.take(store, environment, holder, is_over, is_dead, take_over=self._take_over)
         self._taken.append((store, lease))
         return lease.taken_from

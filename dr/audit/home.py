@@ -5,6 +5,7 @@ another machine goes on with a run. Before a run is gone on with, its copies are
 differ.
 """
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,11 +13,26 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
+from dr.audit import ledger
 from dr.audit.agreement import Agreement, Rulings, agree, copy_name
 from dr.audit.book import LocalBook, choose
 from dr.audit.chain import Seal, unsealed
-from dr.audit.copies import HERE, NOT_STORED, Copy, deliver, fetch, local_copy, plan_key, write_copy
-from dr.audit.delivery import asking, begin, bring, catch_up, shut_out, write_ended
+from dr.audit.comparison import Comparison, compare, compare_ledger
+from dr.audit.copies import (
+    HERE,
+    NOT_STORED,
+    Copy,
+    deliver,
+    entries_prefix,
+    fetch,
+    local_copy,
+    number_of,
+    plan_key,
+    write_copy,
+)
+from dr.audit.delivery import adopt, asking, begin, bring, catch_up, end, reading, shut_out, write_ended
 from dr.audit.here import Leases, created, is_over, is_over_here
 from dr.audit.journal import Journal, LocalJournal
 from dr.audit.replay import begun
@@ -24,10 +40,12 @@ from dr.audit.replicas import MIRROR_WITHIN, Mirror, ReplicatedJournal, in_time
 from dr.audit.store import Store
 from dr.audit.stored import StoredRun, Torn
 from dr.core.events import CopyTrusted, Event, HomeLeft, TakenOver
-from dr.errors import HomeUnreachable, JournalBroken
+from dr.errors import HomeUnreachable, JournalBroken, JournalHeld, JournalUnwritable
 
 MIRROR_READ_WITHIN = 5.0
 """Seconds in which a mirror must have told what it holds, before a run is gone on with."""
+SYNC_WITHIN = 60.0
+"""Seconds that a mirror may take to catch up when somebody waits for just that."""
 CALLER_WITHIN = 3.0
 """Seconds in which AWS must have said who this is."""
 
@@ -111,6 +129,8 @@ class HomeBook:
         for run in self._elsewhere():
             if run not in here:
                 self._fetch(run)
+            elif not is_over(tuple(StoredRun(self.directory / "runs" / run).raw())):
+                self._refresh(StoredRun(self.directory / "runs" / run))
         return self._local.runs()
 
     def find(self, name: str) -> StoredRun:
@@ -119,10 +139,66 @@ class HomeBook:
             here = {found.run for found in self._local.runs()}
             run = choose(name, sorted(here.union(self._elsewhere())), f"{self.directory} and {self.home.name}")
             stored = self._local.find(run) if run in here else self._fetch(run)
+        self._refresh(stored)
         return stored
 
     def caller(self) -> str:
         return "" if self._used is None else self._used.caller(within=CALLER_WITHIN)
+
+    def compare(self, stored: StoredRun) -> Sequence[Comparison]:
+        live, here = stored.is_held(), local_copy(stored)
+        with reading():
+            found = [compare(stored.run, here, fetch(self.home, stored.run))]
+        for store in self.mirrors:
+            try:
+                found.append(compare(stored.run, here, fetch(store, stored.run)))
+            except NOT_STORED as error:
+                found.append(Comparison(where=store.name, missing=(f"it cannot be read: {error}",)))
+        return [msgspec.structs.replace(copy, missing=()) for copy in found] if live else found
+
+    def compare_ledger(self) -> Comparison | None:
+        with reading():
+            lines, wrong = ledger.read(self.home)
+            runs = {run: fetch(self.home, run) for run in self.home.folders("runs/")}
+            return compare_ledger(self.home.name, lines, wrong, self.home.list(ledger.LEDGER), runs)
+
+    def sync(self, stored: StoredRun) -> Sequence[str]:
+        run = stored.run
+        if stored.verify()[1] is not None:
+            return [f"nothing: the run ends in an unfinished entry, which `dr resume {run}` settles"]
+        with contextlib.closing(stored.resume(stored.holder())[0]) as local, asking(run):
+            copies = [local_copy(stored), fetch(self.home, run)]
+            whole = agree(run, copies).whole
+            adopt(local, copies[0], whole)
+            bring(self.home, run, whole, copies[1], stored.holder())
+            if is_over(whole.lines):
+                end(self.home, run, local.head, stored.holder(), begun(stored)[0].environment)
+        said = [f"{self.home.name} has all {len(whole.lines)} entries"]
+        for store in self.mirrors:
+            late = catch_up(store, run, whole, SYNC_WITHIN)
+            said.append(
+                f"{store.name} is behind: {late}" if late else f"{store.name} has all {len(whole.lines)} entries"
+            )
+        return said
+
+    def _refresh(self, stored: StoredRun) -> None:
+        """Bring the local copy of a run up to date that went on elsewhere. What cannot be had or differs is left."""
+        if self._used is None or stored.is_held():
+            return
+        try:
+            if stored.verify()[1] is not None:
+                return  # what a crash has left is for `resume` to settle, in an entry
+            there = max((number_of(item.key) for item in self._used.list(entries_prefix(stored.run))), default=-1)
+            if there < sum(1 for _ in stored.raw()):
+                return
+            here = local_copy(stored)
+            whole = agree(stored.run, [here, fetch(self._used, stored.run)]).whole
+            with contextlib.closing(stored.resume(stored.holder())[0]) as local:
+                adopt(local, here, whole)
+        except NOT_STORED as error:
+            self._warn(f"{error}; what is said about {stored.run} is as the local copy has it")
+        except (JournalBroken, JournalHeld, JournalUnwritable) as error:
+            self._warn(f"{error}; what is said about {stored.run} is as the local copy has it")
 
     def _left_home(self) -> Sequence[Event]:
         return [HomeLeft(reason=self._rulings.without_home)] if self._rulings.without_home else []
@@ -194,8 +270,7 @@ class HomeBook:
         whole = agreement.whole
         if HERE in agreement.against:
             local.cut(agreement.entry or 0)
-        marks = [mark for mark in whole.marks if mark not in copies[0].marks]
-        local.adopt(whole.lines[local.head.size :], marks)
+        adopt(local, copies[0], whole)
         if used is not None:
             with asking(run):
                 bring(used, run, whole, copies[1], who)

@@ -1,12 +1,14 @@
 """`audit`: is the journal whole, who signed it, and the evidence for somebody who trusts none of us."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from dr.audit.allowed_signers import AllowedSigners
+from dr.audit.comparison import Comparison
+from dr.audit.here import Book
 from dr.audit.replay import begun, fold
 from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
@@ -15,7 +17,16 @@ from dr.core import events as e
 from dr.core import state as s
 from dr.core.events import Entry
 from dr.core.timestamp import iso
-from dr.errors import DrError, EvidenceIncomplete, JournalBroken, NoSuchRun, SigningFailed, Unverifiable, UsageError
+from dr.errors import (
+    DrError,
+    EvidenceIncomplete,
+    JournalBroken,
+    JournalHeld,
+    NoSuchRun,
+    SigningFailed,
+    Unverifiable,
+    UsageError,
+)
 from dr.report.words import printable, sentence, standing
 from dr.runs import this_process
 
@@ -64,7 +75,7 @@ def verify(
         raise UsageError("name a run or give --all", hint="dr runs")
     found, accepted = book(config, journal), signers(config, allowed_signers)
     if not every:
-        _verify(found.find(run_name or ""), replay, accepted, allow_unsigned=allow_unsigned)
+        _verify(found, found.find(run_name or ""), replay, accepted, allow_unsigned=allow_unsigned)
         return
     errors: list[DrError] = []
     chosen = found.runs()
@@ -72,7 +83,7 @@ def verify(
         click.echo(f"there are no runs yet in {found.directory}")
     for stored in chosen:
         try:
-            _verify(stored, replay, accepted, allow_unsigned=allow_unsigned)
+            _verify(found, stored, replay, accepted, allow_unsigned=allow_unsigned)
         except NoSuchRun:
             click.echo(f"{stored.run}: has no entry, was never started")
         except (EvidenceIncomplete, Unverifiable) as error:
@@ -80,6 +91,12 @@ def verify(
         except DrError as error:
             errors.append(error)
             click.echo(f"{stored.run}: BROKEN [{error.code}] {error.what}")
+    try:
+        ledger = found.compare_ledger()
+        _raise_difference("the ledger", "dr audit verify --all", [ledger] if ledger else [])
+    except JournalBroken as error:
+        errors.append(error)
+        click.echo(f"ledger: BROKEN [{error.code}] {error.what}")
     _raise_worst(errors)
 
 
@@ -144,7 +161,8 @@ def sign(run_name: str, journal: Path | None, config: Path) -> None:
     from dr.cli.options import author  # the key is opened for this command alone
     from dr.secrets import Secrets
 
-    stored = book(config, journal).find(run_name)
+    found = book(config, journal)
+    stored = found.find(run_name)
     who = author(config, Secrets(), "")
     if who.signing is None:
         raise SigningFailed("dr.toml does not say who signs", stands="nothing was signed", hint="[signing] in dr.toml")
@@ -159,6 +177,35 @@ def sign(run_name: str, journal: Path | None, config: Path) -> None:
     finally:
         opened.close()
     click.echo(f"{stored.run}: signed by {who.name} ({who.signer})")
+    for line in found.sync(stored):
+        click.echo(f"{stored.run}: {line}")
+
+
+@audit.command(epilog="\b\nExamples:\n  dr audit sync latest\n  dr audit sync --all")
+@click.argument("run_name", metavar="[RUN]", required=False)
+@click.option("--all", "every", is_flag=True, help="Every run of the journal.")
+@journal_option
+@config_option
+def sync(run_name: str | None, every: bool, journal: Path | None, config: Path) -> None:
+    """Make all copies of a run equal: what the home or a mirror has not heard of is delivered.
+
+    Nothing is ever replaced. Where copies differ they stay as they are, and the entry is named.
+    """
+    if every == bool(run_name):
+        raise UsageError("name a run or give --all", hint="dr runs")
+    found = book(config, journal)
+    broken = 0
+    for stored in found.runs() if every else (found.find(run_name or ""),):
+        try:
+            for line in found.sync(stored):
+                click.echo(f"{stored.run}: {line}")
+        except (JournalBroken, JournalHeld) as error:
+            if not every:
+                raise
+            broken += 1
+            click.echo(f"{stored.run}: [{error.code}] {error.what}")
+    if broken:
+        raise EvidenceIncomplete(f"{broken} of the runs could not be made equal", hint="dr audit sync RUN")
 
 
 def _read(line: bytes) -> Entry | None:
@@ -171,8 +218,10 @@ def _read(line: bytes) -> Entry | None:
         return None
 
 
-def _verify(stored: StoredRun, replay: bool | None, accepted: AllowedSigners | None, *, allow_unsigned: bool) -> None:
-    """Say what was verified; raise what is wrong with it."""
+def _verify(
+    found: Book, stored: StoredRun, replay: bool | None, accepted: AllowedSigners | None, *, allow_unsigned: bool
+) -> None:
+    """Say what was verified, here and in the other copies; raise what is wrong with it."""
     verdict, torn = stored.judge(accepted, allow_unsigned=allow_unsigned)
     begun(stored)
     folded = fold(stored) if (verdict.head.size <= REPLAY_UP_TO if replay is None else replay) else None
@@ -187,7 +236,29 @@ def _verify(stored: StoredRun, replay: bool | None, accepted: AllowedSigners | N
     click.echo(f"{stored.run}: {_WORDS[verdict.standing]}; {', '.join(notes)}; {_signed(verdict)}")
     for line in _told(verdict):
         click.echo(f"  {printable(line)}")
+    copies = found.compare(stored)
+    for copy in copies:
+        click.echo(f"  {copy.where}: {'DIFFERS' if copy.tampered else 'INCOMPLETE' if copy.missing else 'the same'}")
+    _raise_difference(f"the run {stored.run}", f"dr audit sync {stored.run}", copies)
     _raise_shortfall(stored.run, verdict)
+
+
+def _raise_difference(what: str, hint: str, copies: Sequence[Comparison]) -> None:
+    """Raise what copies of something differ in, and what they lack; a live run's are still being written."""
+    tampered = [f"{copy.where}: {told}" for copy in copies for told in copy.tampered]
+    if tampered:
+        raise JournalBroken(
+            f"{what} was tampered with or damaged:\n  " + "\n  ".join(tampered),
+            stands="nothing was touched; first versions are what is read",
+            hint="find out who did it; the store's own access log may tell",
+        )
+    missing = [f"{copy.where}: {told}" for copy in copies for told in copy.missing]
+    if missing:
+        raise EvidenceIncomplete(
+            f"{what} is not complete in every copy:\n  " + "\n  ".join(missing),
+            stands="nothing was found changed",
+            hint=hint,
+        )
 
 
 _WORDS = {"well": "verified", "incomplete": "INCOMPLETE", "unverifiable": "NOT JUDGED"}

@@ -89,7 +89,7 @@ def table() -> str:
     [
         (["dr", ""], set(COMMANDS)),
         (["dr", "re"], {"resume"}),
-        (["dr", "audit", ""], {"verify", "show", "export", "sign"}),
+        (["dr", "audit", ""], {"verify", "show", "export", "sign", "sync"}),
         (["dr", "run", "--e"], {"--endpoint", "--env"}),
         (["dr", "answer", "latest", "ro"], {"rollback"}),
     ],
