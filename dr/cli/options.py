@@ -14,7 +14,7 @@ from dr.audit.here import Book, HereBook
 from dr.audit.journal_spec import DIRECTORY, Places, place_of
 from dr.author import Author, open_signing
 from dr.cli.streams import complain
-from dr.environment import FILE, load_config, read_signers
+from dr.environment import FILE, Config, load_config, read_signers
 from dr.errors import UsageError
 from dr.secrets import Secrets
 
@@ -147,7 +147,7 @@ def book(config: Path, journal: Path | None) -> Book:
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"the journal is kept in a directory, and {directory} is a file", stands="nothing was touched")
     rulings = Rulings(**{name: given[name] for name in Rulings.__struct_fields__ if name in given})
-    where = _named(given) if given.get("home") else (declared.places if declared else None)
+    where = _places(given, declared)
     if where is None:
         if rulings.without_home or rulings.trust:
             raise UsageError("the journal has no home to go without, and no copies", stands="nothing was touched")
@@ -158,12 +158,16 @@ def book(config: Path, journal: Path | None) -> Book:
     return HomeBook(LocalBook(directory), S3Store(where.home), tuple(map(S3Store, where.mirrors)), rulings, complain)
 
 
-def _named(given: Mapping[str, Any]) -> Places:
-    """The home that was named on the command line."""
+def _places(given: Mapping[str, Any], declared: Config | None) -> Places | None:
+    """The home that was named, else that of `dr.toml`; when it is the same, all that the file says of it holds."""
+    known = declared.places if declared else None
+    if not given.get("home"):
+        return known
     try:
-        return Places(place_of(given["home"], region=given.get("region"), endpoint=given.get("endpoint")))
+        named = Places(place_of(given["home"], region=given.get("region"), endpoint=given.get("endpoint")))
     except ValueError as error:
         raise UsageError(f"--home: {error}", stands="nothing was touched") from None
+    return known if known and known.home.name == named.home.name else named
 
 
 def parameters(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
