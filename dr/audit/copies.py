@@ -5,13 +5,16 @@ In a store a run is
     runs/<run>/plan.json                      created once
                entries/<seq>.jsonl            the lines of one append, under the number of the first of them
                checkpoints/<size>-<hash>.json a checkpoint each; a run may have several of one size
+               journal.jsonl                  all lines, once the run has ended: it spares reading each object
 
-The same objects lie in the home and in each mirror.
+The same objects lie in the home and in each mirror; the last one only where there was time for it. It is no evidence:
+of it too only the first version is read, and only in place of objects of which the store gives that size and MD5.
 """
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
+from contextlib import suppress
+from hashlib import md5, sha256
 from pathlib import Path
 
 import msgspec
@@ -19,7 +22,7 @@ import msgspec
 from dr.audit import chain
 from dr.audit.disk import create, sync_directory
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
-from dr.audit.store import FateUnknown, Store, Stored, StoreRefused, StoreUnreachable
+from dr.audit.store import FateUnknown, Store, Stored, StoreRefused, StoreUnreachable, Taken
 from dr.audit.stored import StoredRun
 
 HERE = "the local copy"
@@ -46,6 +49,10 @@ def entries_prefix(run: str) -> str:
 def entries_key(run: str, seq: int) -> str:
     """Ten digits, so that keys sort as numbers do."""
     return f"runs/{run}/entries/{seq:010d}.jsonl"
+
+
+def whole_key(run: str) -> str:
+    return f"runs/{run}/journal.jsonl"
 
 
 def checkpoint_key(run: str, line: bytes) -> str:
@@ -85,17 +92,45 @@ def local_copy(stored: StoredRun) -> Copy:
     )
 
 
-def fetch(store: Store, run: str) -> Copy:
+def fetch(store: Store, run: str, known: Sequence[bytes] = ()) -> Copy:
     """The run as the store has it.
+
+    Every object is listed with its versions; read is what is not known to be equal to `known`, or to the object that
+    holds all lines.
+
+    Args:
+        store: where it lies.
+        run: its name.
+        known: lines that are here already.
 
     Raises:
         StoreUnreachable, StoreRefused
     """
     objects = tuple(store.list(run_prefix(run)))
     there = [item for item in objects if item.version]  # the others are delete markers on nothing
+    contents = _known(run, there, known)
+    for item in there:
+        if item.key == whole_key(run) and item.key not in contents:
+            contents[item.key] = store.read(item)
+            contents |= _known(run, there, contents[item.key].split(b"\n")[:-1])
+    unknown = [item for item in there if item.key not in contents]
     with ThreadPoolExecutor(SIDE_BY_SIDE, "fetch") as pool:
-        contents = dict(zip((item.key for item in there), pool.map(store.read, there), strict=True))
+        contents |= zip((item.key for item in unknown), pool.map(store.read, unknown), strict=True)
     return _assemble(store.name, run, objects, contents)
+
+
+def _known(run: str, there: Sequence[Stored], lines: Sequence[bytes]) -> dict[str, bytes]:
+    """The objects whose bytes are some of these lines, as size and MD5 say."""
+    entries = [item for item in there if item.key.startswith(entries_prefix(run))]
+    firsts = [number_of(item.key) for item in entries]
+    spans = list(zip(entries, firsts, [*firsts[1:], len(lines)], strict=False))
+    spans += [(item, 0, len(lines)) for item in there if item.key == whole_key(run)]
+    found = {}
+    for item, first, end in spans:
+        data = b"".join(line + b"\n" for line in lines[first:end])
+        if (item.size, item.md5) == (len(data), md5(data, usedforsecurity=False).hexdigest()):
+            found[item.key] = data
+    return found
 
 
 def _assemble(where: str, run: str, objects: tuple[Stored, ...], contents: Mapping[str, bytes]) -> Copy:
@@ -112,7 +147,7 @@ def _assemble(where: str, run: str, objects: tuple[Stored, ...], contents: Mappi
             lines += contents[key].split(b"\n")[:-1]
         elif kind == "checkpoints":
             marks.append(contents[key])
-        elif key != plan_key(run):
+        elif key != plan_key(run) and not (key == whole_key(run) and _same_start(contents[key], lines)):
             strangers.append(key)
     return Copy(
         where=where,
@@ -123,6 +158,18 @@ def _assemble(where: str, run: str, objects: tuple[Stored, ...], contents: Mappi
         objects=objects,
         strangers=tuple(strangers),
     )
+
+
+def _same_start(whole: bytes, lines: Sequence[bytes]) -> bool:
+    """Whether one is the beginning of the other: which of them is cut off, if one is, the checkpoints tell."""
+    joined = b"".join(line + b"\n" for line in lines)
+    return whole.startswith(joined) or joined.startswith(whole)
+
+
+def store_whole(store: Store, run: str, lines: Sequence[bytes], *, within: float) -> None:
+    """Store all lines of a run that has ended in one object, if it can be done; nothing depends on it."""
+    with suppress(*NOT_STORED, Taken):
+        store.create(whole_key(run), b"".join(line + b"\n" for line in lines), within=within)
 
 
 def deliver(store: Store, run: str, whole: Copy, there: Copy, *, within: float) -> None:

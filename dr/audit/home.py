@@ -30,13 +30,15 @@ from dr.audit.copies import (
     local_copy,
     number_of,
     plan_key,
+    store_whole,
+    whole_key,
     write_copy,
 )
 from dr.audit.delivery import adopt, asking, begin, bring, catch_up, end, reading, shut_out, write_ended
 from dr.audit.here import Leases, created, is_over, is_over_here
 from dr.audit.journal import Journal, LocalJournal
 from dr.audit.replay import begun
-from dr.audit.replicas import MIRROR_WITHIN, Mirror, ReplicatedJournal, in_time
+from dr.audit.replicas import HOME_WITHIN, MIRROR_WITHIN, Mirror, ReplicatedJournal, in_time
 from dr.audit.store import Store
 from dr.audit.stored import StoredRun, Torn
 from dr.core.events import CopyTrusted, Event, HomeLeft, TakenOver
@@ -118,6 +120,9 @@ class HomeBook:
         for mirror in journal.mirrors:
             if mirror.late and (late := catch_up(mirror.store, journal.run, local_copy(stored))):
                 wrong.append(f"the mirror {mirror.store.name} is behind: {late}")
+        if ended:
+            with suppress(HomeUnreachable, JournalHeld, JournalBroken):  # nothing depends on it
+                journal.put(whole_key(journal.run), b"".join(line + b"\n" for line in stored.raw()))
         journal.close()
         if home is None:
             wrong.append(f"{self.home.name} has not heard of everything in {journal.run}")
@@ -148,10 +153,10 @@ class HomeBook:
     def compare(self, stored: StoredRun) -> Sequence[Comparison]:
         live, here = stored.is_held(), local_copy(stored)
         with reading():
-            found = [compare(stored.run, here, fetch(self.home, stored.run))]
+            found = [compare(stored.run, here, fetch(self.home, stored.run, here.lines))]
         for store in self.mirrors:
             try:
-                found.append(compare(stored.run, here, fetch(store, stored.run)))
+                found.append(compare(stored.run, here, fetch(store, stored.run, here.lines)))
             except NOT_STORED as error:
                 found.append(Comparison(where=store.name, missing=(f"it cannot be read: {error}",)))
         return [msgspec.structs.replace(copy, missing=()) for copy in found] if live else found
@@ -167,12 +172,14 @@ class HomeBook:
         if stored.verify()[1] is not None:
             return [f"nothing: the run ends in an unfinished entry, which `dr resume {run}` settles"]
         with contextlib.closing(stored.resume(stored.holder())[0]) as local, asking(run):
-            copies = [local_copy(stored), fetch(self.home, run)]
+            here = local_copy(stored)
+            copies = [here, fetch(self.home, run, here.lines)]
             whole = agree(run, copies).whole
             adopt(local, copies[0], whole)
             bring(self.home, run, whole, copies[1], stored.holder())
             if is_over(whole.lines):
                 end(self.home, run, local.head, stored.holder(), begun(stored)[0].environment)
+                store_whole(self.home, run, whole.lines, within=HOME_WITHIN)
         said = [f"{self.home.name} has all {len(whole.lines)} entries"]
         for store in self.mirrors:
             late = catch_up(store, run, whole, SYNC_WITHIN)
@@ -192,7 +199,7 @@ class HomeBook:
             if there < sum(1 for _ in stored.raw()):
                 return
             here = local_copy(stored)
-            whole = agree(stored.run, [here, fetch(self._used, stored.run)]).whole
+            whole = agree(stored.run, [here, fetch(self._used, stored.run, here.lines)]).whole
             with contextlib.closing(stored.resume(stored.holder())[0]) as local:
                 adopt(local, here, whole)
         except NOT_STORED as error:
