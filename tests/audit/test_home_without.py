@@ -329,6 +329,38 @@ def test_a_local_copy_that_differs_is_left_for_whoever_verifies(here: Machine, h
     assert "unreachable" in here.warnings[1]
 
 
+def test_the_end_of_a_run_that_the_ledger_does_not_know_is_said_and_brought_by_sync(here: Machine) -> None:
+    here.home.on("create", Fault.REFUSED, key="ledger/", nth=(2,))
+    stored = here.whole_run()
+    assert "is not in the ledger" in here.warnings[0]
+    here.home.on("create", Fault.REFUSED, key="ledger/")
+    with pytest.raises(HomeUnreachable):
+        here.book().sync(stored)
+    here.book().sync(stored)
+    here.home.bucket.remove(f"runs/{RUN}/checkpoints/")
+    here.home.bucket.remove(f"runs/{RUN}/entries/{29:010d}.jsonl")
+    found = here.book().compare_ledger()
+    assert found is not None
+    assert found.tampered == (f"the run {RUN} ends after entry 28: the ledger knows 30 entries",)
+
+
+def test_a_lock_that_cannot_be_released_is_said(here: Machine) -> None:
+    here.home.on("create", Fault.REFUSED, key="closed")
+    here.whole_run()
+    assert here.warnings == [
+        f"the lock of drill was not released in {HOME}: {HOME}: refused by the test; later: dr audit sync {RUN}"
+    ]
+
+
+def test_a_run_that_has_not_ended_is_synced_too(here: Machine, mirror: Bucket) -> None:
+    book, journal = here.begin(5)
+    book.leave(journal, ended=False)
+    mirror.remove(f"runs/{RUN}/")
+    here.book().sync(here.stored())
+    assert len(mirror.lines(RUN)) == 5
+    assert [stored.run for stored in here.book().runs()] == [RUN]
+
+
 def test_a_live_run_is_not_synced_by_another_process_and_lacks_nothing(here: Machine, mirror: Bucket) -> None:
     _, journal = here.begin(5)
     mirror.remove(f"runs/{RUN}/")
