@@ -12,7 +12,6 @@ of it too only the first version is read, and only in place of objects of which 
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import md5, sha256
 from pathlib import Path
@@ -106,6 +105,8 @@ def fetch(store: Store, run: str, known: Sequence[bytes] = ()) -> Copy:
     Raises:
         StoreUnreachable, StoreRefused
     """
+    from concurrent.futures import ThreadPoolExecutor  # only for a store: whoever has no home does not pay for it
+
     objects = tuple(store.list(run_prefix(run)))
     there = [item for item in objects if item.version]  # the others are delete markers on nothing
     contents = _known(run, there, known)

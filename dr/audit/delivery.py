@@ -1,19 +1,19 @@
 """How a run comes into a store: begun there, brought up to date, ended; or shut out before it began."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
 from dr.audit import ledger, lock
 from dr.audit.agreement import agree
-from dr.audit.chain import Head
+from dr.audit.chain import EMPTY, Head, link
 from dr.audit.copies import NOT_STORED, Copy, deliver, entries_key, fetch, plan_key
 from dr.audit.journal import LocalJournal
 from dr.audit.replicas import HOME_WITHIN, MIRROR_WITHIN, Mirror, in_time, somebody_else, unreachable
 from dr.audit.store import Store, Taken
-from dr.core.events import GENESIS, Entry, TakenOver, encode_entry
+from dr.core.events import Entry, TakenOver, encode_entry
 from dr.core.plan import digest
 from dr.core.timestamp import iso
 from dr.errors import HomeUnreachable
@@ -96,12 +96,16 @@ def end(home: Store, run: str, head: Head, who: str, environment: str) -> None:
         lock.let_go(home, lock.Lease(environment=environment, number=last.number), iso(time.time()), ended=True)
 
 
-def shut_out(home: Store, run: str) -> bool:
-    """Take the number of a run's first entry, so that it can never begin; False when it has just begun."""
-    event = TakenOver(holder="a process that had not begun")
-    entry = Entry(prev=GENESIS, seq=0, run=run, at=iso(time.time()), actor="dr", event=event)
+def shut_out(home: Store, run: str, lines: Sequence[bytes]) -> bool:
+    """Take the number of a run's next entry, so that its process stops there; False when it was faster.
+
+    Of a run without entries this is the first one, and it never begins.
+    """
+    head = link(Head(len(lines) - 1, ""), lines[-1]) if lines else EMPTY
+    event = TakenOver(holder="whoever had the run")
+    entry = Entry(prev=head.hash, seq=head.size, run=run, at=iso(time.time()), actor="dr", event=event)
     try:
-        home.create(entries_key(run, 0), encode_entry(entry) + b"\n", within=HOME_WITHIN)
+        home.create(entries_key(run, head.size), encode_entry(entry) + b"\n", within=HOME_WITHIN)
     except Taken:
         return False
     return True

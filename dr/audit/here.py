@@ -8,6 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,9 +22,10 @@ from dr.audit.copies import NOT_STORED
 from dr.audit.directory import Directory
 from dr.audit.journal import Journal, LocalJournal
 from dr.audit.replay import begun
+from dr.audit.replicas import ReplicatedJournal
 from dr.audit.store import StoreRefused
 from dr.audit.stored import StoredRun, Torn
-from dr.core.events import RunEnded, TakenOver, decode_entry
+from dr.core.events import Event, RunEnded, TakenOver, decode_entry
 from dr.core.timestamp import iso
 from dr.errors import JournalUnwritable
 
@@ -105,18 +107,19 @@ class HereBook:
     def __init__(self, local: LocalBook, *, take_over: bool = False) -> None:
         self.directory = local.directory
         self._local = local
+        self._take_over = take_over
         self._leases = Leases(local.directory, take_over=take_over)
 
     def create(self, run: str, plan: bytes, environment: str, who: str, seal: Seal = unsealed) -> Journal:
         with created(self._local, run, plan, who, seal) as journal:
-            self._leases.take_here(journal, environment, who, self._is_over)
-        return journal
+            self._leases.take_here(journal, environment, who, partial(self._is_over, evict=self._take_over))
+        return ReplicatedJournal(journal, None, (), self._leases.evicted) if self._leases.evicted else journal
 
     def resume(self, stored: StoredRun, who: str, seal: Seal = unsealed) -> tuple[Journal, Torn | None]:
         environment = begun(stored)[0].environment
         journal, torn = stored.resume(who, seal)
         try:
-            self._leases.take_here(journal, environment, who, self._is_over)
+            self._leases.take_here(journal, environment, who, partial(self._is_over, evict=False))
         except BaseException:
             journal.close()
             raise
@@ -144,8 +147,8 @@ class HereBook:
     def sync(self, stored: StoredRun) -> Sequence[str]:
         return ()
 
-    def _is_over(self, run: str) -> bool:
-        return is_over_here(StoredRun(self.directory / "runs" / run))
+    def _is_over(self, run: str, *, evict: bool) -> bool:
+        return self._leases.is_over_here(StoredRun(self.directory / "runs" / run), evict=evict)
 
 
 class Leases:
@@ -155,6 +158,7 @@ class Leases:
         self._here = Directory(directory)
         self._take_over = take_over
         self._taken: list[tuple[lock.Objects, lock.Lease]] = []
+        self._evicted: list[Event] = []
 
     def take_here(self, journal: LocalJournal, environment: str, who: str, is_over: Callable[[str], bool]) -> None:
         """Take the lock of an environment in the local directory. This process has the run's kernel lock already."""
@@ -166,6 +170,23 @@ class Leases:
                 stands="nothing was touched",
                 hint="make room or mend the permissions",
             ) from None
+
+    def is_over_here(self, stored: StoredRun, *, evict: bool) -> bool:
+        """As `is_over_here`; with `evict` also if the operator says: nobody goes on with it (and nobody here does)."""
+        if is_over_here(stored):
+            return True
+        if not evict or stored.is_held():
+            return False
+        self.note_evicted(stored.run)
+        return True
+
+    def note_evicted(self, run: str) -> None:
+        self._evicted.append(TakenOver(holder=f"the run {run}, which had not ended"))
+
+    @property
+    def evicted(self) -> Sequence[Event]:
+        """The runs whose environment was taken although they had not ended, for the journal of this one."""
+        return list(dict.fromkeys(self._evicted))
 
     def take_at(
         self, store: lock.Objects, journal: LocalJournal, environment: str, who: str, is_over: Callable[[str], bool]

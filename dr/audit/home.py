@@ -35,7 +35,7 @@ from dr.audit.copies import (
     write_copy,
 )
 from dr.audit.delivery import adopt, asking, begin, bring, catch_up, end, reading, shut_out, write_ended
-from dr.audit.here import Leases, created, is_over, is_over_here
+from dr.audit.here import Leases, created, is_over
 from dr.audit.journal import Journal, LocalJournal
 from dr.audit.replay import begun
 from dr.audit.replicas import HOME_WITHIN, MIRROR_WITHIN, Mirror, ReplicatedJournal, in_time
@@ -74,7 +74,7 @@ class HomeBook:
     def create(self, run: str, plan: bytes, environment: str, who: str, seal: Seal = unsealed) -> Journal:
         try:
             with created(self._local, run, plan, who, seal) as local:
-                self._take_locks(local, environment, who)
+                self._take_locks(local, environment, who, partial(self._is_over, evict=self._rulings.take_over))
                 if self._used is not None:
                     with asking(run):
                         begin(self._used, run, plan, who)
@@ -91,14 +91,15 @@ class HomeBook:
         mirrors = [Mirror(store) for store in self.mirrors]
         for mirror in mirrors:
             mirror.offer(plan_key(run), plan)
-        return ReplicatedJournal(local, self._used, mirrors, self._left_home())
+        notices = [*self._leases.evicted, *self._left_home()]
+        return ReplicatedJournal(local, self._used, mirrors, notices)
 
     def resume(self, stored: StoredRun, who: str, seal: Seal = unsealed) -> tuple[Journal, Torn | None]:
         environment = begun(stored)[0].environment
         local, torn = stored.resume(who, seal)
         mirrors = [Mirror(store) for store in self.mirrors]
         try:
-            taken_from = self._take_locks(local, environment, who)
+            taken_from = self._take_locks(local, environment, who, partial(self._is_over, evict=False))
             ruled = self._make_equal(local, mirrors, who)
         except BaseException:
             self._leases.let_go(ended=False)
@@ -109,6 +110,10 @@ class HomeBook:
 
     def leave(self, journal: Journal, *, ended: bool) -> None:
         assert isinstance(journal, ReplicatedJournal)
+        if journal.taken:
+            self._leases.let_go(ended=False, unless=self.home)
+            journal.close()
+            return
         stored, home = StoredRun(journal.local.directory), journal.home
         wrong = []
         if ended and home is not None:
@@ -210,25 +215,32 @@ class HomeBook:
     def _left_home(self) -> Sequence[Event]:
         return [HomeLeft(reason=self._rulings.without_home)] if self._rulings.without_home else []
 
-    def _take_locks(self, local: LocalJournal, environment: str, who: str) -> str:
+    def _take_locks(self, local: LocalJournal, environment: str, who: str, is_over: Callable[[str], bool]) -> str:
         """The local lock and the one at home; who had not let go of that, if anybody."""
-        self._leases.take_here(local, environment, who, self._is_over)
+        self._leases.take_here(local, environment, who, is_over)
         if self._used is None:
             return ""
         with asking(local.run):
-            return self._leases.take_at(self._used, local, environment, who, self._is_over)
+            return self._leases.take_at(self._used, local, environment, who, is_over)
 
-    def _is_over(self, run: str) -> bool:
-        """Whether a run has ended, or never began and is shut out from now on."""
+    def _is_over(self, run: str, *, evict: bool) -> bool:
+        """Whether a run has ended, or never began and is shut out from now on; with `evict`, so is one that began."""
         here = StoredRun(self.directory / "runs" / run)
         if self._used is None:
-            return is_over_here(here)
+            return self._leases.is_over_here(here, evict=evict)
         if here.is_held():
             return False
         if here.exists() and is_over(lines := tuple(here.raw())) and lines:
             return True
         there = fetch(self._used, run)
-        return is_over(there.lines) if there.lines else shut_out(self._used, run)
+        if there.lines and is_over(there.lines):
+            return True
+        if there.lines and not evict:
+            return False
+        out = there.behind_gap is None and shut_out(self._used, run, there.lines)
+        if out and there.lines:
+            self._leases.note_evicted(run)
+        return out
 
     def _elsewhere(self) -> Sequence[str]:
         """The names of the runs at home; when that cannot be asked, of those in the mirrors."""

@@ -6,7 +6,6 @@ So a whole run that was removed is missed, and a run that was put there by anoth
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import msgspec
@@ -64,6 +63,8 @@ def read(store: Store) -> tuple[tuple[Line, ...], str]:
     Raises:
         StoreUnreachable, StoreRefused
     """
+    from concurrent.futures import ThreadPoolExecutor  # only for a store: whoever has no home does not pay for it
+
     objects = _objects(store)
     with ThreadPoolExecutor(SIDE_BY_SIDE, "ledger") as pool:
         raw = list(pool.map(store.read, objects))

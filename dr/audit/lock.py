@@ -120,7 +120,7 @@ def take(
         store: where the locks are.
         environment: its name.
         holder: the process.
-        is_over: whether another run has ended, or never began and cannot begin any more.
+        is_over: whether another run has ended, or cannot go on any more.
         is_dead: whether another process of the same run is known to be dead.
         take_over: the operator says that the process which has the run does nothing any more.
 
@@ -186,7 +186,8 @@ def _refusal(environment: str, lock: Lock, run: str) -> EnvironmentHeld | Journa
     return EnvironmentHeld(
         f"the run {holder.run} has not ended on the environment {environment}: taken {holder.at}, {now}",
         stands="nothing was touched; no run was started",
-        hint=f"dr show {holder.run}, then dr resume {holder.run}   (or undo it: dr rollback {holder.run})",
+        hint=f"dr show {holder.run}, then dr resume {holder.run}   (or dr rollback {holder.run}; "
+        "if nobody can go on with it, add --take-over)",
     )
 
 

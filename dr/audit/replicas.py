@@ -6,6 +6,7 @@ a deadline of their own; one that is late is left behind, which is said, and cat
 when this process is done with it, and by `dr audit sync`.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from dr.audit.journal import Draft, LocalJournal
 from dr.audit.store import FateUnknown, Store, Taken
 from dr.audit.stored import StoredRun
 from dr.core.events import CopyLate, Entry, Event, encode_entry
-from dr.errors import HomeUnreachable, JournalBroken, JournalHeld
+from dr.errors import HomeUnreachable, JournalBroken, JournalHeld, JournalUnwritable
 
 T = TypeVar("T")
 
@@ -89,13 +90,22 @@ class ReplicatedJournal:
         self.home = home
         """None: the run goes on without it, because the operator said so or it has just failed."""
         self.mirrors = mirrors
+        self.taken = False
+        """Whether another process has the run now."""
         self._told_late: list[Mirror] = []
         self._notices = list(notices)
 
     def append(self, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
         entries = self.local.append(drafts)
         data = b"".join(encode_entry(entry) + b"\n" for entry in entries)
-        self.put(entries_key(self.run, entries[0].seq), data)
+        try:
+            self.put(entries_key(self.run, entries[0].seq), data)
+        except JournalHeld:
+            with contextlib.suppress(JournalUnwritable):  # they were nobody's: nothing was done on the strength of them
+                self.local.cut(entries[0].seq)
+            self.local.close()
+            self.home, self.taken = None, True
+            raise
         return entries
 
     def notices(self) -> Sequence[Event]:
@@ -122,7 +132,7 @@ class ReplicatedJournal:
         if self.home is not None:
             try:
                 put_home(self.run, self.home, key, data)
-            except (HomeUnreachable, JournalHeld):
+            except HomeUnreachable:
                 self.home = None
                 self.local.close()
                 raise

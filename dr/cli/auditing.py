@@ -12,7 +12,8 @@ from dr.audit.here import Book
 from dr.audit.replay import begun, fold
 from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
-from dr.cli.options import book, config_option, journal_option, signers, signers_option
+from dr.cli.journal import book, journal_option
+from dr.cli.options import config_option, signers, signers_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.events import Entry

@@ -7,7 +7,8 @@ import click
 
 from dr.audit.replay import Folded, fold
 from dr.audit.stored import StoredRun
-from dr.cli.options import book, config_option, journal_option, signers, signers_option
+from dr.cli.journal import book, journal_option
+from dr.cli.options import config_option, signers, signers_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun

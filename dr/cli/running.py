@@ -10,16 +10,8 @@ from typing import cast, get_args
 import click
 
 from dr.audit.replay import Folded
-from dr.cli.options import (
-    author,
-    book,
-    config_option,
-    journal_option,
-    ruling_options,
-    unsigned_option,
-    utf8,
-    without_home_option,
-)
+from dr.cli.journal import book, journal_option, resume_options, start_options
+from dr.cli.options import author, config_option, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
@@ -69,7 +61,7 @@ Examples:
 )
 @json_option
 @unsigned_option
-@without_home_option
+@start_options
 @journal_option
 @config_option
 def run(
@@ -125,7 +117,7 @@ Examples:
 @run_argument
 @json_option
 @unsigned_option
-@ruling_options
+@resume_options
 @journal_option
 @config_option
 def resume(run_name: str, as_json: bool, unsigned: str, journal: Path | None, config: Path) -> None:
@@ -149,7 +141,7 @@ Examples:
 @click.option("--comment", default="", callback=utf8, help="Why; goes into the journal. `skip` needs one.")
 @json_option
 @unsigned_option
-@ruling_options
+@resume_options
 @journal_option
 @config_option
 def answer(
@@ -172,7 +164,7 @@ Examples:
 @click.option("--reason", default="the operator asked for it", callback=utf8, help="Why; goes into the journal.")
 @json_option
 @unsigned_option
-@ruling_options
+@resume_options
 @journal_option
 @config_option
 def rollback(run_name: str, reason: str, as_json: bool, unsigned: str, journal: Path | None, config: Path) -> None:

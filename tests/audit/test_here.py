@@ -78,6 +78,21 @@ def test_a_run_that_was_removed_keeps_no_environment(place: Path) -> None:
     begin(place, 1, OTHER)
 
 
+def test_an_environment_is_taken_from_a_run_nobody_goes_on_with_and_that_is_an_entry(place: Path) -> None:
+    opened, journal = begin(place, 5)
+    taking = HereBook(LocalBook(place), take_over=True)
+    with pytest.raises(EnvironmentHeld):
+        taking.create(OTHER, PLAN, DRILL, ME)  # its process is alive
+    journal.close()
+    journal = taking.create(OTHER, PLAN, DRILL, ME)
+    assert write(journal, drafts()[:1]) == [e.TakenOver(holder=f"the run {RUN}, which had not ended")]
+    with pytest.raises(EnvironmentHeld, match=OTHER):
+        HereBook(LocalBook(place), take_over=True).resume(opened.find(RUN), ME)
+    write(journal, drafts()[1:])
+    taking.leave(journal, ended=True)
+    opened.resume(opened.find(RUN), ME)
+
+
 def test_of_a_run_that_cannot_be_read_nobody_knows_whether_it_has_ended(place: Path) -> None:
     _, journal = begin(place, 30)
     journal.close()

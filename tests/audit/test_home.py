@@ -252,6 +252,50 @@ def test_a_run_that_never_began_does_not_keep_its_environment_and_can_never_begi
         there.book().resume(there.book().find(RUN), ME)
 
 
+def test_an_environment_is_taken_from_a_run_nobody_goes_on_with_and_its_process_is_shut_out(
+    here: Machine, there: Machine, home: Bucket
+) -> None:
+    """Safety rule 7: an entry of both, by the operator's word."""
+    book, journal = here.begin(5)
+    taking = there.book(take_over=True)
+    other = taking.create(OTHER, PLAN, DRILL, ME)
+    assert write(other, drafts()[:1]) == [e.TakenOver(holder=f"the run {RUN}, which had not ended")]
+    with pytest.raises(JournalHeld):
+        journal.append(drafts()[5:6])
+    book.leave(journal, ended=False)
+    assert here.warnings == []
+    write(other, drafts()[1:])
+    taking.leave(other, ended=True)
+    journal, _ = here.book().resume(here.stored(), ME)
+    assert [type(entry.event) for entry in here.stored().entries()][-1] == e.TakenOver
+    assert home.lines(RUN) == lines(here.stored())
+
+
+def test_an_environment_is_not_taken_from_a_process_that_is_alive_here(here: Machine) -> None:
+    here.begin(5)
+    with pytest.raises(EnvironmentHeld):
+        here.book(take_over=True).create(OTHER, PLAN, DRILL, ME)
+
+
+def test_a_run_that_has_lost_an_entry_keeps_its_environment(here: Machine, there: Machine, home: Bucket) -> None:
+    """Nobody knows its next number, so its process could not be shut out."""
+    here.begin(5)
+    home.remove(f"runs/{RUN}/entries/{2:010d}.jsonl")
+    with pytest.raises(EnvironmentHeld):
+        there.book(take_over=True).create(OTHER, PLAN, DRILL, ME)
+
+
+def test_who_was_shut_out_keeps_what_nobody_took_aside(here: Machine, there: Machine) -> None:
+    """What was written last was never at home, and nothing was done on the strength of it."""
+    book, journal = here.begin(5)
+    there.begin(1, OTHER, book=there.book(take_over=True))
+    with pytest.raises(JournalHeld):
+        journal.append(drafts()[5:7])
+    book.leave(journal, ended=False)
+    assert here.stored().verify()[0].size == 5
+    assert len(list(here.stored().directory.glob("aside-5-*"))) == 2
+
+
 def test_a_run_that_has_just_begun_keeps_its_environment(here: Machine, there: Machine) -> None:
     """The first entry comes while another process looks."""
     _, journal = here.begin(0)
