@@ -7,9 +7,13 @@ from typing import Any, TypeVar
 
 import click
 
-from dr.audit.journal import LocalBook
-from dr.environment import FILE, load_config
+from dr.audit.allowed_signers import AllowedSigners
+from dr.audit.book import LocalBook
+from dr.author import Author, open_signing
+from dr.cli.streams import complain
+from dr.environment import FILE, load_config, read_signers
 from dr.errors import UsageError
+from dr.secrets import Secrets
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +38,41 @@ def journal_option(command: F) -> F:
         show_envvar=True,
         help="Directory of the journal; by default the one dr.toml names.",
     )(command)
+
+
+def unsigned_option(command: F) -> F:
+    return click.option(
+        "--unsigned",
+        metavar="REASON",
+        default="",
+        callback=utf8,
+        help="Go without the signature that dr.toml asks for; the reason goes into the journal.",
+    )(command)
+
+
+def signers_option(command: F) -> F:
+    return click.option(
+        "--allowed-signers",
+        "allowed_signers",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        envvar="DR_ALLOWED_SIGNERS",
+        show_envvar=True,
+        help="Whose signatures are accepted; by default the file dr.toml names.",
+    )(command)
+
+
+def signers(config: Path, given: Path | None) -> AllowedSigners | None:
+    """Whose signatures are accepted; None: nobody has said."""
+    if given is not None:
+        return read_signers(given)
+    return load_config(config).signers() if config.exists() else None
+
+
+def author(config: Path, secrets: Secrets, unsigned: str) -> Author:
+    """Who acts: the identity that signs, as `dr.toml` says, else the user of the machine."""
+    signing = None if unsigned or not config.exists() else open_signing(load_config(config), secrets, complain)
+    return Author(signing.identity if signing else actor(), signing, unsigned)
 
 
 def book(config: Path, journal: Path | None) -> LocalBook:

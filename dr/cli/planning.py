@@ -82,7 +82,7 @@ def plan(
     if as_json:
         click.echo(raw)
         return
-    click.echo("\n".join(plan_lines(bound, digest(raw))))
+    click.echo("\n".join(plan_lines(bound, digest(raw), signer_of(config))))
     if look_too:
         from dr.cli.looking import look_lines  # the engine and the targets: only for a look
 
@@ -121,3 +121,9 @@ def bind_to(runbook: Path, environment: str, given: dict[str, str], *, ungracefu
 
     declared = load_config(config).environment(environment)
     return bind(read(runbook), declared, given, "ungraceful" if ungraceful else "graceful")
+
+
+def signer_of(config: Path) -> str:
+    """Who signs a run, as `dr.toml` says, for the plan; empty: nobody."""
+    signing = load_config(config).signing
+    return f"{signing.identity} ({signing.key})" if signing else ""
