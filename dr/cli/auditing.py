@@ -10,13 +10,12 @@ from dr.audit.allowed_signers import AllowedSigners
 from dr.audit.replay import begun, fold
 from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
+from dr.cli.entries import audit_show
 from dr.cli.options import book, config_option, journal_option, signers, signers_option
-from dr.core import events as e
 from dr.core import state as s
-from dr.core.events import Entry
 from dr.core.timestamp import iso
 from dr.errors import DrError, EvidenceIncomplete, JournalBroken, NoSuchRun, SigningFailed, Unverifiable, UsageError
-from dr.report.words import printable, sentence, standing
+from dr.report.words import printable, standing
 from dr.runs import this_process
 
 REPLAY_UP_TO = 20_000
@@ -28,6 +27,9 @@ run_argument = click.argument("run_name", metavar="RUN")
 @click.group(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit show latest --json\n  dr audit export latest")
 def audit() -> None:
     """Verify and read the journal, and hand over the evidence."""
+
+
+audit.add_command(audit_show)
 
 
 @audit.command(
@@ -83,29 +85,6 @@ def verify(
     _raise_worst(errors)
 
 
-@audit.command(
-    "show", epilog="\b\nExamples:\n  dr audit show latest\n  dr audit show latest --json --step disable-feature"
-)
-@run_argument
-@click.option("--json", "as_json", is_flag=True, help="The raw lines of the journal.")
-@click.option("--step", help="Only entries of this step.")
-@journal_option
-@config_option
-def audit_show(run_name: str, as_json: bool, step: str | None, journal: Path | None, config: Path) -> None:
-    """Show the entries of a run. Works on a journal that does not verify, as far as it can be read."""
-    stored = book(config, journal).find(run_name)
-    for line in stored.raw():
-        entry = _read(line)
-        if step is not None and getattr(getattr(entry, "event", None), "step", None) != step:
-            continue
-        if as_json:
-            click.echo(line)
-        elif entry is None:
-            click.echo(f"not an entry: {printable(line.decode(errors='backslashreplace'))}")
-        else:
-            click.echo(f"{entry.seq:5}  {entry.at}  {entry.actor:10}  {sentence(entry.event)}")
-
-
 @audit.command(epilog="\b\nExamples:\n  dr audit export latest\n  dr audit export 20230515T1445 -o evidence.tar.gz")
 @run_argument
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="By default RUN.tar.gz.")
@@ -159,16 +138,6 @@ def sign(run_name: str, journal: Path | None, config: Path) -> None:
     finally:
         opened.close()
     click.echo(f"{stored.run}: signed by {who.name} ({who.signer})")
-
-
-def _read(line: bytes) -> Entry | None:
-    """The entry, or None for a line that is none."""
-    import msgspec
-
-    try:
-        return e.decode_entry(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
 
 
 def _verify(stored: StoredRun, replay: bool | None, accepted: AllowedSigners | None, *, allow_unsigned: bool) -> None:
