@@ -59,6 +59,7 @@ class _Binding:
 
     def __init__(self, document: Document, environment: Environment | None, mode: Mode) -> None:
         self._document = document
+        self._refers = "${" in document.text
         self._environment = environment
         self._mode: Mode = mode
         self._findings: list[Finding] = []
@@ -244,6 +245,8 @@ class _Binding:
 
     def _fill(self, value: object, path: Path) -> object:
         """`value` with each `${name}` replaced. A scalar that is nothing else takes the parameter's type."""
+        if not self._refers:
+            return value
         if isinstance(value, str):
             return self._fill_text(value, path) if "${" in value else value
         if isinstance(value, dict):

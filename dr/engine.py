@@ -7,7 +7,6 @@ What the engine keeps in memory is only about work in flight. Where the run stan
 so a resume needs nothing but them.
 """
 
-import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -217,8 +216,10 @@ class Engine:
         def perform() -> object:
             here = Here(self._world, self._journal.run, planned.id, attempt, timeout)
             try:
-                with contextlib.closing(here):
+                try:
                     return _as_recorded(work(here))
+                finally:
+                    here.close()
             except StopRequested:
                 return Halted()
             except Exception as error:  # noqa: BLE001 - the one boundary to steps and targets: what they raise is a claim

@@ -1,34 +1,32 @@
 """`audit`: is the journal whole, who signed it, and the evidence for somebody who trusts none of us."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from dr.audit.allowed_signers import AllowedSigners
-from dr.audit.comparison import Comparison
 from dr.audit.here import Book
 from dr.audit.replay import begun, fold
 from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
+from dr.cli.copies import raise_difference, sync
+from dr.cli.entries import audit_show
 from dr.cli.journal import book, journal_option
 from dr.cli.options import config_option, signers, signers_option
-from dr.core import events as e
 from dr.core import state as s
-from dr.core.events import Entry
 from dr.core.timestamp import iso
 from dr.errors import (
     DrError,
     EvidenceIncomplete,
     JournalBroken,
-    JournalHeld,
     NoSuchRun,
     SigningFailed,
     Unverifiable,
     UsageError,
 )
-from dr.report.words import printable, sentence, standing
+from dr.report.words import printable, standing
 from dr.runs import this_process
 
 REPLAY_UP_TO = 20_000
@@ -40,6 +38,10 @@ run_argument = click.argument("run_name", metavar="RUN")
 @click.group(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit show latest --json\n  dr audit export latest")
 def audit() -> None:
     """Verify and read the journal, and hand over the evidence."""
+
+
+audit.add_command(audit_show)
+audit.add_command(sync)
 
 
 @audit.command(
@@ -94,34 +96,11 @@ def verify(
             click.echo(f"{stored.run}: BROKEN [{error.code}] {error.what}")
     try:
         ledger = found.compare_ledger()
-        _raise_difference("the ledger", "dr audit verify --all", [ledger] if ledger else [])
+        raise_difference("the ledger", "dr audit verify --all", [ledger] if ledger else [])
     except JournalBroken as error:
         errors.append(error)
         click.echo(f"ledger: BROKEN [{error.code}] {error.what}")
     _raise_worst(errors)
-
-
-@audit.command(
-    "show", epilog="\b\nExamples:\n  dr audit show latest\n  dr audit show latest --json --step disable-feature"
-)
-@run_argument
-@click.option("--json", "as_json", is_flag=True, help="The raw lines of the journal.")
-@click.option("--step", help="Only entries of this step.")
-@journal_option
-@config_option
-def audit_show(run_name: str, as_json: bool, step: str | None, journal: Path | None, config: Path) -> None:
-    """Show the entries of a run. Works on a journal that does not verify, as far as it can be read."""
-    stored = book(config, journal).find(run_name)
-    for line in stored.raw():
-        entry = _read(line)
-        if step is not None and getattr(getattr(entry, "event", None), "step", None) != step:
-            continue
-        if as_json:
-            click.echo(line)
-        elif entry is None:
-            click.echo(f"not an entry: {printable(line.decode(errors='backslashreplace'))}")
-        else:
-            click.echo(f"{entry.seq:5}  {entry.at}  {entry.actor:10}  {sentence(entry.event)}")
 
 
 @audit.command(epilog="\b\nExamples:\n  dr audit export latest\n  dr audit export 20230515T1445 -o evidence.tar.gz")
@@ -182,43 +161,6 @@ def sign(run_name: str, journal: Path | None, config: Path) -> None:
         click.echo(f"{stored.run}: {line}")
 
 
-@audit.command(epilog="\b\nExamples:\n  dr audit sync latest\n  dr audit sync --all")
-@click.argument("run_name", metavar="[RUN]", required=False)
-@click.option("--all", "every", is_flag=True, help="Every run of the journal.")
-@journal_option
-@config_option
-def sync(run_name: str | None, every: bool, journal: Path | None, config: Path) -> None:
-    """Make all copies of a run equal: what the home or a mirror has not heard of is delivered.
-
-    Nothing is ever replaced. Where copies differ they stay as they are, and the entry is named.
-    """
-    if every == bool(run_name):
-        raise UsageError("name a run or give --all", hint="dr runs")
-    found = book(config, journal)
-    broken = 0
-    for stored in found.runs() if every else (found.find(run_name or ""),):
-        try:
-            for line in found.sync(stored):
-                click.echo(f"{stored.run}: {line}")
-        except (JournalBroken, JournalHeld) as error:
-            if not every:
-                raise
-            broken += 1
-            click.echo(f"{stored.run}: [{error.code}] {error.what}")
-    if broken:
-        raise EvidenceIncomplete(f"{broken} of the runs could not be made equal", hint="dr audit sync RUN")
-
-
-def _read(line: bytes) -> Entry | None:
-    """The entry, or None for a line that is none."""
-    import msgspec
-
-    try:
-        return e.decode_entry(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
 def _verify(
     found: Book, stored: StoredRun, replay: bool | None, accepted: AllowedSigners | None, *, allow_unsigned: bool
 ) -> None:
@@ -240,26 +182,8 @@ def _verify(
     copies = found.compare(stored)
     for copy in copies:
         click.echo(f"  {copy.where}: {'DIFFERS' if copy.tampered else 'INCOMPLETE' if copy.missing else 'the same'}")
-    _raise_difference(f"the run {stored.run}", f"dr audit sync {stored.run}", copies)
+    raise_difference(f"the run {stored.run}", f"dr audit sync {stored.run}", copies)
     _raise_shortfall(stored.run, verdict)
-
-
-def _raise_difference(what: str, hint: str, copies: Sequence[Comparison]) -> None:
-    """Raise what copies of something differ in, and what they lack; a live run's are still being written."""
-    tampered = [f"{copy.where}: {told}" for copy in copies for told in copy.tampered]
-    if tampered:
-        raise JournalBroken(
-            f"{what} was tampered with or damaged:\n  " + "\n  ".join(tampered),
-            stands="nothing was touched; first versions are what is read",
-            hint="find out who did it; the store's own access log may tell",
-        )
-    missing = [f"{copy.where}: {told}" for copy in copies for told in copy.missing]
-    if missing:
-        raise EvidenceIncomplete(
-            f"{what} is not complete in every copy:\n  " + "\n  ".join(missing),
-            stands="nothing was found changed",
-            hint=hint,
-        )
 
 
 _WORDS = {"well": "verified", "incomplete": "INCOMPLETE", "unverifiable": "NOT JUDGED"}

@@ -2,6 +2,7 @@
 
 import getpass
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +84,16 @@ def utf8(ctx: click.Context, option: click.Parameter, text: str) -> str:
     if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
         raise UsageError(f"{option.opts[0]} takes UTF-8 text, not {text!r}", stands="nothing was touched")
     return text
+
+
+def instant(option: str, text: str) -> float:
+    """The time an option names, in seconds since 1970. Without a zone it is the machine's local time."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{option} takes a time such as 2023-05-15T10:00:00-04:00, not {text!r}", stands="nothing was touched"
+        ) from None
 
 
 def actor() -> str:

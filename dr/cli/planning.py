@@ -91,10 +91,10 @@ def plan(
             click.echo(line)
 
 
-@click.command(epilog="\b\nExamples:\n  dr kinds\n  dr kinds queries.terminate")
+@click.command(epilog="\b\nExamples:\n  dr kinds\n  dr kinds queries.terminate\n  dr kinds pgbouncer-reads")
 @click.argument("kind", required=False)
 def kinds(kind: str | None) -> None:
-    """List the kinds of steps and their parameters."""
+    """List the kinds of steps and of targets, and what each takes."""
     from dr.reference import kind_lines  # reads every docstring: only for this command
 
     click.echo("\n".join(kind_lines(kind)))

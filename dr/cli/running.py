@@ -2,8 +2,9 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast, get_args
 
@@ -11,7 +12,7 @@ import click
 
 from dr.audit.replay import Folded
 from dr.cli.journal import book, journal_option, resume_options, start_options
-from dr.cli.options import author, config_option, unsigned_option, utf8
+from dr.cli.options import author, config_option, instant, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
@@ -39,7 +40,7 @@ _ROLLED_BACK: Mapping[e.Service, str] = {
     "not-checked": "what it had applied is undone; no steady state is declared to verify",
 }
 
-CLOCKS_DIFFER = timedelta(minutes=5)
+CLOCKS_DIFFER = 5 * 60.0
 """How far ahead of this machine's clock a detection may be: another machine's clock told it."""
 
 
@@ -82,7 +83,7 @@ def run(
     Shows the plan, asks, carries it out, and verifies the steady state. Every step is recorded before it touches
     anything: whatever happens, `dr resume` goes on.
     """
-    detected = _timestamp(detected) if detected else ""
+    detected = _detected(detected) if detected else ""
     plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
     if not as_json:
         signer = "" if unsigned else signer_of(config)
@@ -285,18 +286,13 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
                 tell(f"\n{paint(label, sys.stdout, fg='green', bold=True)}: {name}; {why}")
 
 
-def _timestamp(text: str) -> str:
-    """The operator's time as UTC. Without a zone it is the machine's local time."""
-    try:
-        when = datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"--detected takes a time such as 2023-05-15T10:00:00-04:00, not {text!r}", stands="nothing was touched"
-        ) from None
-    if when > datetime.now(UTC) + CLOCKS_DIFFER:
+def _detected(text: str) -> str:
+    """The time at which the trouble was detected; never one to come."""
+    when = instant("--detected", text)
+    if when > time.time() + CLOCKS_DIFFER:
         raise UsageError(
             f"--detected is in the future: {text}; here it is {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             stands="nothing was touched",
             hint="give the time with its zone, such as 2023-05-15T10:00:00-04:00",
         )
-    return iso(when.timestamp())
+    return iso(when)

@@ -136,22 +136,34 @@ class Keyboard:
             while choice not in question.choices:
                 if choice:
                     complain(f"{printable(choice)!r} is no answer; the answers are {', '.join(question.choices)}")
-                choice = _typed("Your answer: ")
+                choice = self._typed("Your answer: ")
             while choice == "skip" and not comment:
-                comment = _typed("Why is it left out? (goes into the journal): ")
-        except (EOFError, KeyboardInterrupt):
+                comment = self._typed("Why is it left out? (goes into the journal): ")
+        except EOFError:
             complain("")
             return None
         finally:
             self._asking = False
         return Answer(choice, comment)
 
+    def _typed(self, prompt: str) -> str:
+        """A line from the terminal. Raises EOFError when there will be none, or when the operator asked to stop.
+
+        Not input(): a Ctrl-C that comes right before its read is heard only after the next key.
+        """
+        click.echo(prompt, nl=False, err=True)
+        while not select.select([sys.stdin], [], [], LISTEN_EVERY)[0]:
+            if self.stop.is_set():
+                raise EOFError
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        return line.strip()
+
     def _heard(self, number: int, frame: FrameType | None) -> None:
         del frame
         if number == signal.SIGHUP:
             silence(STDOUT, STDERR)
-        if self._asking:
-            raise KeyboardInterrupt
         if self.stop.is_set():
             # Not sys.exit: a worker in a dead target must not delay this, and there is nothing to clean up that a crash
             # would not leave behind as well.
@@ -159,25 +171,13 @@ class Keyboard:
             os.write(STDERR, f"{cursor}\n{LEFT}\n".encode())
             os._exit(130)
         self.stop.set()
+        if self._asking:  # the question is taken back within LISTEN_EVERY; that says enough
+            return
         text = f"{signal.Signals(number).name}: {STOPPING}"
         if self._screen is not None:
             self._screen.notice(text)
         else:  # not sys.stderr: what the signal interrupted may be writing to it
             os.write(STDERR, f"\n{text}\n".encode())
-
-
-def _typed(prompt: str) -> str:
-    """A line from the terminal. Raises EOFError when there will be none.
-
-    Not input(): a Ctrl-C that comes right before its read is heard only after the next key.
-    """
-    click.echo(prompt, nl=False, err=True)
-    while not select.select([sys.stdin], [], [], LISTEN_EVERY)[0]:
-        pass
-    line = sys.stdin.readline()
-    if not line:
-        raise EOFError
-    return line.strip()
 
 
 def is_terminal() -> bool:

@@ -1,5 +1,6 @@
 """Durations as people write them: `500ms`, `30s`, `5m`, `1h30m`."""
 
+import functools
 import re
 from typing import Any
 
@@ -21,16 +22,21 @@ class Duration(float):
     """
 
     def __str__(self) -> str:
-        if float(self) == 0.0:
-            return "0s"
-        parts, rest = [], round(float(self) * 1000)
-        for unit in reversed(_UNITS):
-            count, rest = divmod(rest, _UNITS[unit])
-            if count:
-                parts.append(f"{count}{unit}")
-        return "".join(parts)
+        return _text(float(self))
 
     __repr__ = __str__
+
+
+@functools.cache  # a plan of 1,000 steps holds 4,000 durations, and a handful of different ones
+def _text(seconds: float) -> str:
+    if seconds == 0.0:
+        return "0s"
+    parts, rest = [], round(seconds * 1000)
+    for unit in reversed(_UNITS):
+        count, rest = divmod(rest, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
 
 
 def parse_duration(text: object) -> Duration:

@@ -77,7 +77,7 @@ Standing = Unconfirmed | Ready | InDoubt | Doubted | Failed | Finished
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """A step that was, or may have been, applied, and what stood before it."""
+    """A step that was, or may have been, applied and would have to be undone, and what stood before it."""
 
     step: str
     before: Evidence
@@ -235,7 +235,8 @@ def _move_step(plan: Plan, state: Running, at: int, event: e.Event) -> State:
             raise IllegalEvent(state, event)
         case e.ApplyStarted(step=step, attempt=attempt, before=before), Ready():
             known = attempt > 1 and any(item.step == step for item in state.applied)
-            applied = state.applied if known else (*state.applied, Applied(step, before))
+            kept = planned.reversal != "nothing-to-undo" and not known
+            applied = (*state.applied, Applied(step, before)) if kept else state.applied
             return Running(state.stage, _put(state.steps, at, InDoubt(attempt)), applied)
         case e.ApplyReturned(), InDoubt():
             return state

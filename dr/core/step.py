@@ -184,8 +184,15 @@ def _fields_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, TargetRole | None
     if kind not in _roles:
         info = msgspec.inspect.type_info(kind)
         assert isinstance(info, msgspec.inspect.StructType)
-        _roles[kind] = tuple((field.name, _role(field.type)) for field in info.fields)
+        roles = ((field, _role(field.type)) for field in info.fields)
+        _roles[kind] = tuple((field.name, role) for field, role in roles if role or not _is_plain(field.type))
     return _roles[kind]
+
+
+def _is_plain(kind: msgspec.inspect.Type) -> bool:
+    """Whether no target can be named in it."""
+    bare = kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
+    return isinstance(bare, msgspec.inspect.StrType | msgspec.inspect.IntType | msgspec.inspect.BoolType)
 
 
 def _role(kind: msgspec.inspect.Type) -> TargetRole | None:

@@ -146,6 +146,11 @@ def unsigned(run: Bytes, keyring: Keyring) -> Bytes:
     return run.but(rechained([line.replace(b'"signer":"%b"' % signer, b'"signer":""') for line in run.lines]), ())
 
 
+def in_place_of_the_first(run: Bytes, keyring: Keyring) -> bytes:
+    """Bob may sign too; but who began was alice."""
+    return encode_checkpoint(keyring.sign(mark_of(run.lines, 1, actor=identity("bob")), "bob"))
+
+
 OTHER = "20230514T100000Z-other-000000"
 ATTACKS: dict[str, tuple[Attack, str, str]] = {
     "nothing": (lambda run, _: run, "well", "every entry is behind"),
@@ -182,6 +187,10 @@ ATTACKS: dict[str, tuple[Attack, str, str]] = {
     "all checkpoints deleted": (lambda run, _: run.but(marks=()), "incomplete", "signed before the first effect"),
     "the first checkpoint deleted": (
         lambda run, _: run.but(marks=run.marks[1:]), "incomplete", "entry 0: alice@example.org began there",
+    ),
+    "the first checkpoint replaced by somebody else's": (
+        lambda run, keyring: run.but(marks=[in_place_of_the_first(run, keyring), *run.marks[1:]]),
+        "incomplete", "entry 0: alice@example.org began there",
     ),
     "the last checkpoint deleted": (
         lambda run, _: run.but(marks=run.marks[:2]), "incomplete", "entries 12-29: behind no signature",

@@ -1,5 +1,6 @@
 """Who did it, on the command line: signed runs, what becomes of them when a key is gone, and the evidence of them."""
 
+import base64
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from localstack.instance import LocalStack
 from tests.cli.shell import (
     GOOD,
     PATIENCE,
@@ -28,7 +30,7 @@ from tests.cli.shell import (
     types,
     until,
 )
-from tests.keyring import Keyring, identity, ssh_agent
+from tests.keyring import Keyring, identity, ssh_agent, ssh_keygen
 
 RUN = ("run", "good.yaml", "--env", "shop", "--yes")
 PAUSING = GOOD + "  - {id: sure, kind: operator.confirm, with: {question: go on?}}\n"
@@ -117,6 +119,23 @@ def test_an_agent_signs(folder: Path, keyring: Keyring, tmp_path: Path) -> None:
     with ssh_agent(tmp_path, [keyring.path("bob")]):
         well(dr(folder, *RUN, SSH_AUTH_SOCK=os.environ["SSH_AUTH_SOCK"]))
     assert ": signed by bob@example.org at " in well(dr(folder, "audit", "verify", "latest"))
+
+
+def test_a_drill_is_signed_by_a_key_in_kms_and_verified_without_it(
+    folder: Path, keyring: Keyring, localstack: LocalStack, tmp_path: Path
+) -> None:
+    kms = localstack.client("kms")
+    arn = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    told = kms.get_public_key(KeyId=arn)["PublicKey"]
+    pem = f"-----BEGIN PUBLIC KEY-----\n{base64.encodebytes(told).decode()}-----END PUBLIC KEY-----\n"
+    (tmp_path / "key.pem").write_text(pem)
+    line = ssh_keygen("-i", "-m", "PKCS8", "-f", str(tmp_path / "key.pem")).strip()
+    sign_as(folder, keyring, key=f"kms:{arn}")
+    assert "is not in allowed_signers" in refused(folder, *RUN, status=23, **localstack.environment)
+    (folder / "allowed_signers").write_text(f"{identity('alice')} {line}\n")
+    well(dr(folder, *RUN, **localstack.environment))
+    verified = well(dr(folder, "audit", "verify", "latest"))  # with nothing that leads to AWS
+    assert verified.count(": signed by alice@example.org at ") == 2
 
 
 def test_a_passphrase_is_found_by_its_reference_and_written_nowhere(folder: Path, keyring: Keyring) -> None:
