@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dr.audit import s3_client
+from dr.audit import aws_session
 from dr.audit.place import Place
 from dr.audit.s3 import ANSWER_WITHIN, S3Store
 from localstack.instance import CREDENTIALS, LocalStack
@@ -77,5 +77,5 @@ def credentials(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Iterator[N
 
 def forget_sessions() -> None:
     """Sessions keep the credentials that they have read, for as long as a process lives."""
-    s3_client._session.cache_clear()
-    s3_client._assumed.cache_clear()
+    aws_session.session.cache_clear()
+    aws_session.assumed.cache_clear()

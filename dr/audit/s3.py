@@ -16,7 +16,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import tenacity
 
 from dr.audit.place import Place
 from dr.audit.store import FateUnknown, Stored, StoreRefused, StoreUnreachable, Taken
@@ -41,7 +40,6 @@ class S3Store:
         self.name = place.name
         self._place = place
         self._prefix = f"{place.prefix}/" if place.prefix else ""
-        self._answer_within = answer_within
         self._opened = _in_background(lambda: _open(place, answer_within))
 
     def create(self, key: str, data: bytes, *, within: float) -> None:
@@ -53,24 +51,10 @@ class S3Store:
             **self._kept(),
         }
         until = time.monotonic() + within
-        lost = False
-
-        def put() -> str:
-            nonlocal lost
-            try:
-                return str(self._call("put_object", **given).get("VersionId", ""))
-            except FateUnknown:
-                lost = True
-                raise
-
         try:
-            version = self._tried(put, within)
+            version = self._tried("put_object", within, **given).get("VersionId", "")
         except Taken as taken:
             version = self._own(key, data, taken, until)
-        except (StoreRefused, StoreUnreachable) as error:
-            if lost:  # this try was refused, but one before it may have been heard
-                raise FateUnknown(str(error)) from None
-            raise
         if version in NO_VERSION:
             raise StoreRefused(
                 f"{self.name}: the bucket keeps no versions, so a change leaves no trace; turn versioning on"
@@ -157,21 +141,12 @@ class S3Store:
     def _asked(self, operation: str, within: float, **given: Any) -> dict[str, Any]:
         """The answer to a question, which is harmless to repeat."""
         try:
-            return self._tried(lambda: self._call(operation, **given), within)
+            return self._tried(operation, within, **given)
         except FateUnknown as error:
             raise StoreUnreachable(str(error)) from None
 
-    def _tried(self, call: Callable[[], T], within: float) -> T:
-        """What a call gives when it is tried until it succeeds, or no other try could end in time."""
-        return tenacity.Retrying(
-            stop=tenacity.stop_before_delay(max(0.0, within - self._answer_within)),
-            wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
-            retry=tenacity.retry_if_exception_type((FateUnknown, StoreUnreachable)),
-            reraise=True,
-        )(call)
-
-    def _call(self, operation: str, **given: Any) -> dict[str, Any]:
-        return self._opened.result().call(operation, Bucket=self._place.bucket, **given)
+    def _tried(self, operation: str, within: float, **given: Any) -> dict[str, Any]:
+        return self._opened.result().tried(operation, within, Bucket=self._place.bucket, **given)
 
 
 def _open(place: Place, answer_within: float) -> "Client":

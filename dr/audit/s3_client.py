@@ -6,19 +6,16 @@ instead of 220. Its own retries are off: a try whose answer was lost must be tol
 One try raises Taken, StoreRefused (for good), StoreUnreachable (nothing was stored) or FateUnknown (perhaps it was).
 """
 
-import functools
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import botocore.session
+import tenacity
 from botocore import exceptions as aws
 from botocore.config import Config
-from botocore.credentials import AssumeRoleCredentialFetcher, CredentialProvider, DeferredRefreshableCredentials
 from botocore.parsers import ResponseParserError
 
+from dr.audit.aws_session import assumed, opening, region_name, session
 from dr.audit.place import Place
 from dr.audit.store import FateUnknown, StoreRefused, StoreUnreachable, Taken
 
@@ -66,9 +63,6 @@ _CUT = (aws.HTTPClientError, aws.IncompleteReadError, aws.ChecksumError, aws.Fle
 _EXPIRED = (aws.SSOError, aws.LoginError, aws.TokenRetrievalError, aws.CredentialRetrievalError)
 _MISSING = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.NoAuthTokenError)
 
-_opening = threading.Lock()
-"""A session may be used by one thread at a time; the clients it makes by many."""
-
 
 class Client:
     """S3 at a place. Threads may share it."""
@@ -84,11 +78,13 @@ class Client:
             StoreRefused: the profile is not there, the endpoint is not an address, ...
         """
         self._place = place
+        self._answer_within = answer_within
         self._config = Config(
             connect_timeout=min(CONNECT_WITHIN, answer_within),
             read_timeout=answer_within,
             max_pool_connections=AT_ONCE,
             retries={"total_max_attempts": 1},
+            user_agent="dr",  # what CloudTrail shows; botocore's own takes it a tenth of a put's time to compose
             # A bucket's name before the host's is AWS's way; a profile may say otherwise.
             s3={"addressing_style": "path"} if place.endpoint else None,
         )
@@ -108,6 +104,40 @@ class Client:
                 answer["Body"] = answer["Body"].read()
             return answer
 
+    def tried(self, operation: str, within: float, **given: Any) -> dict[str, Any]:
+        """The answer after as many tries as it takes, for calls that are harmless to repeat.
+
+        Args:
+            operation: its name.
+            within: seconds; a try begins only if it could still end in time, but one always does.
+            given: its parameters.
+
+        Raises:
+            Taken, StoreRefused, StoreUnreachable
+            FateUnknown: one of the tries may have been heard, whatever became of those after it.
+        """
+        lost = False
+
+        def call() -> dict[str, Any]:
+            nonlocal lost
+            try:
+                return self.call(operation, **given)
+            except FateUnknown:
+                lost = True
+                raise
+
+        try:
+            return tenacity.Retrying(
+                stop=tenacity.stop_before_delay(max(0.0, within - self._answer_within)),
+                wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
+                retry=tenacity.retry_if_exception_type((FateUnknown, StoreUnreachable)),
+                reraise=True,
+            )(call)
+        except (StoreRefused, StoreUnreachable) as error:
+            if lost:
+                raise FateUnknown(str(error)) from None
+            raise
+
     def caller(self, within: float) -> str:
         """The ARN that the credentials stand for. Raises as `call` does."""
         sts = self._open("sts", self._config.merge(Config(connect_timeout=within, read_timeout=within)))
@@ -116,15 +146,12 @@ class Client:
 
     def _open(self, service: str, config: Config) -> Any:
         place = self._place
-        with _opening, _told(place.name):
-            session = (
-                _assumed(place.profile, place.role, place.region, place.endpoint)
-                if place.role
-                else _session(place.profile)
-            )
-            return session.create_client(
-                service, region_name=_region(place.region), endpoint_url=place.endpoint, config=config
-            )
+        with opening, _told(place.name):
+            region = region_name(place.region)
+            made = session(place.profile)
+            if place.role:
+                made = assumed(place.profile, place.role, place.region, place.endpoint)
+            return made.create_client(service, region_name=region, endpoint_url=place.endpoint, config=config)
 
 
 def _send_at_once(params: dict[str, Any], **_: Any) -> None:
@@ -172,47 +199,3 @@ def _failure(place: str, error: Exception) -> Exception:
     if isinstance(error, _MISSING):
         return StoreRefused(f"{place}: no credentials; log in to AWS, or name a `profile` ({error})")
     return StoreRefused(f"{place}: {error}")
-
-
-@functools.cache
-def _session(profile: str | None) -> Any:
-    """One session for all clients of a profile: it keeps what it has read of botocore's data."""
-    return botocore.session.Session(profile=profile)
-
-
-@functools.cache
-def _assumed(profile: str | None, role: str, region: str | None, endpoint: str | None) -> Any:
-    """One session for all clients of a role that the profile may assume."""
-    session = botocore.session.Session(profile=profile)
-    provider = _AssumedRole(_session(profile), role, region, endpoint)
-    session.get_component("credential_provider").insert_before("env", provider)
-    return session
-
-
-class _AssumedRole(CredentialProvider):  # type: ignore[misc]  # botocore has no types
-    """Credentials of a role, renewed before they run out: a run may wait for hours."""
-
-    METHOD = "assume-role"
-
-    def __init__(self, source: Any, role: str, region: str | None, endpoint: str | None) -> None:
-        super().__init__()
-        self._source = source
-        self._role = role
-        self._where = {"region_name": _region(region), "endpoint_url": endpoint}
-
-    def load(self) -> DeferredRefreshableCredentials:
-        """Nothing is sent before the first call that needs them."""
-        fetcher = AssumeRoleCredentialFetcher(
-            self._client, self._source.get_credentials(), self._role, {"RoleSessionName": "dr-journal"}
-        )
-        return DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
-
-    def _client(self, service: str, **credentials: Any) -> Any:
-        config = Config(connect_timeout=CONNECT_WITHIN, read_timeout=CONNECT_WITHIN, retries={"total_max_attempts": 2})
-        with _opening:
-            return self._source.create_client(service, config=config, **self._where, **credentials)
-
-
-def _region(region: str | None) -> str | None:
-    """The region, also by the name that other AWS tools read; None leaves it to the profile."""
-    return region or os.environ.get("AWS_REGION")
