@@ -5,10 +5,10 @@ rule 7). `read` gives the first version, because a lock on objects does not keep
 a delete marker on top.
 
 The fence has one hole, in S3 itself: behind a delete marker a second creation succeeds. Whoever may delete can open
-it, and it leaves a trace: the object has `later` versions, and `Stored` says so. So one listing tells whether all
-that was created is what is read: an object without later versions is the one that its creator stored. It is asked for
-where a run begins or goes on, at its checkpoints, and by verify. (After each create it would double the requests; the
-deletes that open the hole are better forbidden by the bucket's policy.)
+it, and it leaves a trace: the object has `later` versions, and its first one is another than the writer's. So every
+listing tells; a run is compared with one before it is gone on with, and whenever it is verified. After each create it
+would double the requests, so between two starts of a process the fence stands on the bucket's policy: it should let
+nobody delete (`s3:DeleteObject`, which also puts delete markers; Object Lock does not forbid those).
 """
 
 from collections.abc import Iterator
