@@ -1,4 +1,4 @@
-"""The fence has a hole, in S3 itself: behind a delete marker a second creation succeeds. It is found who went through."""
+"""The fence has a hole, in S3 itself: behind a delete marker a second creation succeeds. Who went through is found."""
 
 import pytest
 
