@@ -127,6 +127,31 @@ def test_a_process_on_another_machine_is_taken_over_only_when_that_is_said_and_i
     write(second, drafts()[7:])
 
 
+def test_that_a_process_on_another_machine_is_dead_cannot_be_known(
+    here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a directory of the same name has a journal that nobody holds."""
+    _, journal = here.begin(7)
+    here.die(journal)
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    with pytest.raises(JournalHeld):
+        there.book().resume(there.book().find(RUN), ME)
+
+
+def test_of_two_that_start_at_once_on_an_environment_one_does(here: Machine, there: Machine) -> None:
+    create = there.home.create
+
+    def overtake(key: str, data: bytes, *, within: float) -> None:
+        there.home.create = create  # type: ignore[method-assign]
+        here.begin(1)
+        create(key, data, within=within)
+
+    there.home.create = overtake  # type: ignore[method-assign]
+    with pytest.raises(EnvironmentHeld, match=RUN):
+        there.begin(1, OTHER)
+    assert not there.stored(OTHER).directory.exists()
+
+
 def test_a_run_that_was_let_go_of_is_gone_on_with_from_another_machine_without_a_ruling(
     here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from dr.audit.journal import Draft, Journal
 from dr.core import state as s
-from dr.core.events import Entry, Event
+from dr.core.events import CopyLate, Entry, Event
 from dr.core.plan import encode_plan
 from dr.errors import HomeUnreachable
 from tests.audit.homes import DRILL, Machine
@@ -116,3 +116,21 @@ def test_a_home_that_fails_at_any_put_costs_neither_an_entry_nor_a_second_effect
             assert stored.verify()[0].size == len(home.lines(RUN))
             found = here.book().compare(stored)[0]
             assert found.tampered == (), f"put {nth}"
+
+
+def test_a_mirror_that_fails_at_any_put_is_an_entry_and_changes_nothing_else(
+    undisturbed: HomeSimulation, place: Path
+) -> None:
+    with Bucket() as home, Bucket() as mirror:
+        HomeSimulation(home, Machine(place / "calm", home, mirror)).carry()
+        puts = calls(mirror)
+    assert puts > 10
+    for nth in range(1, puts + 1):
+        with Bucket() as home, Bucket() as mirror:
+            machine = Machine(place / str(nth), home, mirror)
+            mirror.on("create", Fault.REFUSED, nth=(nth,))
+            simulation = HomeSimulation(home, machine)
+            assert simulation.carry() == 1
+            assert simulation.outcome() == undisturbed.outcome()
+            assert len(simulation.events(CopyLate)) == (nth < puts - 2), "after the end there are no more entries"
+            assert mirror.lines(RUN) == home.lines(RUN), "it has caught up"
