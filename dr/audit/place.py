@@ -23,7 +23,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     region: str | None = None
     """None: what the profile or the environment says."""
     endpoint: str | None = None
-    """Something else than AWS that speaks its protocol, such as LocalStack."""
+    """Something else than AWS that speaks its protocol, such as LocalStack, `If-None-Match` on a put included."""
     profile: str | None = None
     role: str | None = None
     """ARN of a role that is assumed."""

@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 ANSWER_WITHIN = 5.0
 """Seconds after which a try without an answer is given up; S3 answers within a tenth of one."""
-READ_WITHIN = 30.0
-"""Seconds in which a read or a page of a listing must have come, tries included."""
+READ_WITHIN = 10.0
+"""Seconds in which a read or a page of a listing must have come, tries included: somebody waits for it."""
 NO_VERSION = ("", "null")
 """Ids by which a bucket says that it keeps no versions."""
 

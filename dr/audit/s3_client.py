@@ -24,6 +24,7 @@ AT_ONCE = 32
 """Connections that are kept open, so that many objects can be read side by side."""
 
 _LOGIN = "the credentials have expired; log in to AWS again"
+_CLOCK = "this machine's clock is wrong; compare `date -u`, set it"
 _KEYS = "AWS does not know these credentials; look at `aws sts get-caller-identity`"
 _KEY = "the KMS key cannot be used; look at its state and its policy"
 ADVICE = {
@@ -45,8 +46,8 @@ ADVICE = {
     "NoSuchVersion": "the object was removed since it was listed",
     "NoSuchKey": "the object was removed since it was listed",
     "PermanentRedirect": "the bucket is in another region; mend `region`",
-    "RequestExpired": "this machine's clock is wrong; compare `date -u`, set it",
-    "RequestTimeTooSkewed": "this machine's clock is wrong; compare `date -u`, set it",
+    "RequestExpired": _CLOCK,
+    "RequestTimeTooSkewed": _CLOCK,
     "SignatureDoesNotMatch": _KEYS,
     "TokenRefreshRequired": _LOGIN,
 }
@@ -173,7 +174,8 @@ def _told(place: str) -> Iterator[None]:
 def _refusal(place: str, error: aws.ClientError) -> Exception:
     """AWS has answered, and it was not yes."""
     answer = error.response.get("Error", {})
-    code, status = str(answer.get("Code", "")), str(error.response["ResponseMetadata"].get("HTTPStatusCode", ""))
+    code = str(answer.get("Code", ""))
+    status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     said = f"{error.operation_name}: {code} {answer.get('Message', '')}".strip()
     if status == "412":
         return Taken(f"{place} is there already")
@@ -181,9 +183,10 @@ def _refusal(place: str, error: aws.ClientError) -> Exception:
         return StoreUnreachable(f"{place}: S3 is busy or out of order ({said})")
     if code in _DOUBTFUL or status in _DOUBTFUL:
         return FateUnknown(f"{place}: S3 is out of order ({said})")
-    if error.operation_name == "AssumeRole":
-        return StoreRefused(f"{place}: the role cannot be assumed ({said})")
-    return StoreRefused(f"{place}: {ADVICE.get(code, 'S3 refuses')} ({said})")
+    advice = ADVICE.get(code, "S3 refuses")
+    if error.operation_name == "AssumeRole" and advice not in {_LOGIN, _KEYS, _CLOCK}:
+        advice = "the role cannot be assumed"
+    return StoreRefused(f"{place}: {advice} ({said})")
 
 
 def _failure(place: str, error: Exception) -> Exception:

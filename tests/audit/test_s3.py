@@ -340,10 +340,25 @@ def test_a_role_is_assumed_and_the_store_says_who_we_are(bucket: S3Bucket) -> No
     assert ":assumed-role/" not in plain.caller(within=SOON)
 
 
-def test_a_role_that_cannot_be_assumed_is_said(bucket: S3Bucket, proxy: Proxy) -> None:
-    proxy.on(Answer(403, "AccessDenied"), method="POST", nth=ALWAYS)
+class StsAnswer(Answer):
+    """STS has another form for a refusal than S3."""
+
+    @property
+    def body(self) -> bytes:
+        return f"<ErrorResponse><Error><Code>{self.code}</Code></Error></ErrorResponse>".encode()
+
+
+@pytest.mark.parametrize(
+    "code, said",
+    [
+        ("AccessDenied", "the role cannot be assumed"),
+        ("ExpiredToken", "the credentials have expired; log in to AWS again"),
+    ],
+)
+def test_a_role_that_cannot_be_assumed_is_said(bucket: S3Bucket, proxy: Proxy, code: str, said: str) -> None:
+    proxy.on(StsAnswer(403, code), method="POST", nth=ALWAYS)
     store = bucket.store(endpoint=proxy.endpoint, role="arn:aws:iam::000000000000:role/forbidden")
-    with pytest.raises(StoreRefused, match="the role cannot be assumed"):
+    with pytest.raises(StoreRefused, match=rf"{said} \(AssumeRole: {code}\)"):
         store.create("entry", b"ours", within=SOON)
 
 

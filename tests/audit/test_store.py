@@ -86,6 +86,13 @@ def test_a_creation_may_be_repeated_with_the_same_bytes(store: Store) -> None:
     assert only(store, "entry").later == 0
 
 
+def test_the_same_bytes_under_another_key_are_not_taken_for_ones_own(store: Store) -> None:
+    store.create("entry", b"theirs", within=SOON)
+    store.create("entry-2", b"ours", within=SOON)
+    with pytest.raises(Taken):
+        store.create("entry", b"ours", within=SOON)
+
+
 def test_readers_get_the_first_version_whatever_is_put_on_top(bucket: Bucket, store: Store) -> None:
     store.create("entry", b"first", within=SOON)
     bucket.put("entry", b"second")
