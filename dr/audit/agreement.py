@@ -30,16 +30,18 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """The copies that hold something else than the trusted one."""
 
 
-def agree(run: str, copies: Sequence[Copy], trusted: str = "") -> Agreement:
+def agree(run: str, copies: Sequence[Copy], trusted: str = "", *, fixed: str = "") -> Agreement:
     """The longest of the copies, when every other one is its beginning.
 
     Args:
         run: its name.
         copies: the local one and those that could be read.
         trusted: the name of the one that is right if they differ; empty: nobody has ruled.
+        fixed: the name of one that is to be written further, and of which nothing can be replaced.
 
     Raises:
-        JournalBroken: they differ, or what they agree on does not hold; the entry is named.
+        JournalBroken: they differ, or what they agree on does not hold, or the fixed one was ruled wrong; the entry is
+            named.
         UsageError: there is no copy of the trusted name.
     """
     entry = _differ(copies)
@@ -55,6 +57,12 @@ def agree(run: str, copies: Sequence[Copy], trusted: str = "") -> Agreement:
     if right.behind_gap is not None:
         raise _differing(run, [right], entry)
     against = tuple(copy.where for copy in copies if copy not in with_it)
+    if fixed in against:
+        raise JournalBroken(
+            f"{fixed} holds another entry {entry} of {run}, and nothing there is ever replaced",
+            stands="nothing was touched",
+            hint="go on without it: add --without-home REASON",
+        )
     return Agreement(whole=_whole(run, with_it), entry=entry, against=against)
 
 

@@ -11,6 +11,8 @@ The same objects lie in the home and in each mirror; the last one only where the
 of it too only the first version is read, and only in place of objects of which the store gives that size and MD5.
 """
 
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import md5, sha256
@@ -19,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from dr.audit import chain
-from dr.audit.disk import create, sync_directory
+from dr.audit.disk import create, make_folder, sync_directory
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
 from dr.audit.store import FateUnknown, Store, Stored, StoreRefused, StoreUnreachable, Taken
 from dr.audit.stored import StoredRun
@@ -200,7 +202,22 @@ def deliver(store: Store, run: str, whole: Copy, there: Copy, *, within: float) 
 
 
 def write_copy(place: Path, copy: Copy) -> None:
-    """Write a copy into an empty local directory, as `StoredRun` reads it, and sync it."""
+    """Write a copy into a local directory, as `StoredRun` reads it: made elsewhere, and put in its place when whole.
+
+    Where there is one already nothing is written: another process has just brought it.
+    """
+    make_folder(place.parent)
+    made = Path(tempfile.mkdtemp(prefix="fetched-", dir=place.parent.parent))
+    try:
+        _write_files(made, copy)
+        with suppress(OSError):
+            made.rename(place)
+        sync_directory(place.parent)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _write_files(place: Path, copy: Copy) -> None:
     files = {
         PLAN: copy.plan,
         CHECKPOINTS: b"".join(mark + b"\n" for mark in copy.marks),

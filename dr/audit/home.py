@@ -6,8 +6,6 @@ differ.
 """
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from dr.audit import ledger
-from dr.audit.agreement import Agreement, Rulings, agree, copy_name
+from dr.audit.agreement import Rulings, agree, copy_name
 from dr.audit.book import LocalBook, choose
 from dr.audit.chain import Seal, unsealed
 from dr.audit.comparison import Comparison, compare, compare_ledger
@@ -78,16 +76,15 @@ class HomeBook:
                 if self._used is not None:
                     with asking(run):
                         begin(self._used, run, plan, who)
-        except HomeUnreachable as error:
-            self._leases.let_go(ended=True, unless=self.home)
+        except BaseException as error:
+            self._let_go(error, ended=True)
+            if not isinstance(error, HomeUnreachable):
+                raise
             raise HomeUnreachable(
                 error.what,
                 stands="nothing was touched; no run was started",
                 hint="mend it, or start without the journal's home: --without-home REASON",
             ) from None
-        except BaseException:
-            self._leases.let_go(ended=True)
-            raise
         mirrors = [Mirror(store) for store in self.mirrors]
         for mirror in mirrors:
             mirror.offer(plan_key(run), plan)
@@ -101,8 +98,8 @@ class HomeBook:
         try:
             taken_from = self._take_locks(local, environment, who, partial(self._is_over, evict=False))
             ruled = self._make_equal(local, mirrors, who)
-        except BaseException:
-            self._leases.let_go(ended=False)
+        except BaseException as error:
+            self._let_go(error, ended=False)
             ReplicatedJournal(local, None, mirrors).close()
             raise
         notices: list[Event] = [TakenOver(holder=taken_from)] if taken_from else []
@@ -136,7 +133,7 @@ class HomeBook:
 
     def runs(self) -> tuple[StoredRun, ...]:
         here = {stored.run for stored in self._local.runs()}
-        for run in self._elsewhere():
+        for run in self._elsewhere() or ():
             if run not in here:
                 self._fetch(run)
             elif not is_over(tuple(StoredRun(self.directory / "runs" / run).raw())):
@@ -146,8 +143,14 @@ class HomeBook:
     def find(self, name: str) -> StoredRun:
         stored = StoredRun(self.directory / "runs" / name)
         if not name or Path(name).name != name or not stored.exists():
-            here = {found.run for found in self._local.runs()}
-            run = choose(name, sorted(here.union(self._elsewhere())), f"{self.directory} and {self.home.name}")
+            here, elsewhere = {found.run for found in self._local.runs()}, self._elsewhere()
+            if not here and elsewhere is None:
+                raise HomeUnreachable(
+                    f"neither {self.home.name} nor a mirror can be read, and there is no run in {self.directory}",
+                    stands="nothing was touched",
+                    hint="mend it, then: dr runs",
+                )
+            run = choose(name, sorted(here.union(elsewhere or ())), f"{self.directory} and {self.home.name}")
             stored = self._local.find(run) if run in here else self._fetch(run)
         self._refresh(stored)
         return stored
@@ -207,10 +210,12 @@ class HomeBook:
             whole = agree(stored.run, [here, fetch(self._used, stored.run, here.lines)]).whole
             with contextlib.closing(stored.resume(stored.holder())[0]) as local:
                 adopt(local, here, whole)
-        except NOT_STORED as error:
+        except (*NOT_STORED, JournalBroken, JournalHeld, JournalUnwritable) as error:
             self._warn(f"{error}; what is said about {stored.run} is as the local copy has it")
-        except (JournalBroken, JournalHeld, JournalUnwritable) as error:
-            self._warn(f"{error}; what is said about {stored.run} is as the local copy has it")
+
+    def _let_go(self, error: BaseException, *, ended: bool) -> None:
+        """Let go of every lock; not at a home that has just failed, which would only fail again, and late."""
+        self._leases.let_go(ended=ended, unless=self.home if isinstance(error, HomeUnreachable) else None)
 
     def _left_home(self) -> Sequence[Event]:
         return [HomeLeft(reason=self._rulings.without_home)] if self._rulings.without_home else []
@@ -242,18 +247,18 @@ class HomeBook:
             self._leases.note_evicted(run)
         return out
 
-    def _elsewhere(self) -> Sequence[str]:
-        """The names of the runs at home; when that cannot be asked, of those in the mirrors."""
+    def _elsewhere(self) -> Sequence[str] | None:
+        """The names of the runs at home; when that cannot be asked, of those in a mirror; None when nobody can be."""
         for store in (self._used, *self.mirrors):
             if store is not None:
                 try:
                     return sorted(store.folders("runs/"))
                 except NOT_STORED as error:
                     self._warn(f"{error}; what is said about runs is as the other copies have it")
-        return ()
+        return None
 
     def _fetch(self, run: str) -> StoredRun:
-        """Bring a run here: made beside the others, and put among them when it is whole."""
+        """Bring a run here that is only elsewhere."""
         copies: list[Copy] = []
         for store in (self._used, *self.mirrors):
             if store is not None and not copies:
@@ -261,15 +266,7 @@ class HomeBook:
                     copies.append(fetch(store, run))
         if not copies:
             raise HomeUnreachable(f"the run {run} could not be fetched", stands="nothing was touched", hint="dr runs")
-        runs = self.directory / "runs"
-        runs.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix="fetched-", dir=self.directory))
-        try:
-            write_copy(place, copies[0])
-            with suppress(FileExistsError, OSError):  # another process has just brought it
-                place.rename(runs / run)
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+        write_copy(self.directory / "runs" / run, copies[0])
         return self._local.find(run)
 
     def _make_equal(self, local: LocalJournal, mirrors: Sequence[Mirror], who: str) -> list[Event]:
@@ -284,8 +281,7 @@ class HomeBook:
             there = in_time(mirror, future, MIRROR_READ_WITHIN)
             copies += [there] if there is not None else []
         trusted = copy_name(self._rulings.trust, self.home.name)
-        agreement = agree(run, copies, trusted)
-        self._check_home(run, agreement)
+        agreement = agree(run, copies, trusted, fixed=self.home.name)
         whole = agreement.whole
         if HERE in agreement.against:
             local.cut(agreement.entry or 0)
@@ -302,12 +298,3 @@ class HomeBook:
         if agreement.entry is None:
             return []
         return [CopyTrusted(copy=trusted, entry=agreement.entry, against=agreement.against)]
-
-    def _check_home(self, run: str, agreement: Agreement) -> None:
-        """What is at home stays there: a run cannot be gone on with at home against what it holds."""
-        if self.home.name in agreement.against:
-            raise JournalBroken(
-                f"{self.home.name} holds another entry {agreement.entry} of {run}, and nothing there is ever replaced",
-                stands="nothing was touched",
-                hint="go on without it: add --without-home REASON",
-            )

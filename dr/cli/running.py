@@ -85,6 +85,7 @@ def run(
     """
     detected = _detected(detected) if detected else ""
     plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
+    runs, secrets = book(config, journal), Secrets()  # a home gets ready while the plan is read
     if not as_json:
         signer = "" if unsigned else signer_of(config)
         tell("\n".join(plan_lines(plan, digest(encode_plan(plan)), signer)) + "\n")
@@ -94,7 +95,6 @@ def run(
                 "nobody can be asked here", stands="nothing was touched", hint="add --yes to run without asking"
             )
         click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
-    runs, secrets = book(config, journal), Secrets()
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()
     who = author(config, secrets, unsigned)

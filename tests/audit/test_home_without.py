@@ -137,8 +137,11 @@ def test_what_cannot_be_fetched_from_anywhere_is_said(
     assert not there.stored().directory.exists()
     for bucket in (home, mirror):
         bucket.on("folders", Fault.UNREACHABLE, nth=ALWAYS)
-    with pytest.raises(NoSuchRun, match=f"and {HOME}"):
+    with pytest.raises(HomeUnreachable, match=f"neither {HOME} nor a mirror can be read"):
         there.book().find(RUN)
+    here.book().find("latest")
+    with pytest.raises(NoSuchRun, match=f"and {HOME}"):
+        here.book().find(OTHER)
     assert there.book().runs() == ()
     assert "unreachable by the test" in there.warnings[0]
 
