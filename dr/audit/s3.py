@@ -72,7 +72,7 @@ class S3Store:
                 yield str(found["Prefix"]).removeprefix(self._prefix + prefix).rstrip("/")
 
     def caller(self, *, within: float) -> str:
-        asked = _in_background(lambda: self._opened.result().caller(within))
+        asked = _in_background(lambda: self._opened.result().caller())
         try:
             return asked.result(within)
         except (TimeoutError, FateUnknown, StoreUnreachable, StoreRefused):

@@ -139,9 +139,9 @@ class Client:
                 raise FateUnknown(str(error)) from None
             raise
 
-    def caller(self, within: float) -> str:
+    def caller(self) -> str:
         """The ARN that the credentials stand for. Raises as `call` does."""
-        sts = self._open("sts", self._config.merge(Config(connect_timeout=within, read_timeout=within)))
+        sts = self._open("sts", self._config)
         with _told(self._place.name):
             return str(sts.get_caller_identity()["Arn"])
 
