@@ -62,6 +62,8 @@ class HomeBook:
         self._local = local
         self._rulings = rulings
         self._warn = warn
+        self._away = False
+        """Whether the home did not answer when it was asked for its runs."""
         self._leases = Leases(local.directory, take_over=rulings.take_over)
 
     @property
@@ -198,7 +200,7 @@ class HomeBook:
 
     def _refresh(self, stored: StoredRun) -> None:
         """Bring the local copy of a run up to date that went on elsewhere. What cannot be had or differs is left."""
-        if self._used is None or stored.is_held():
+        if self._used is None or self._away or stored.is_held():
             return
         try:
             if stored.verify()[1] is not None:
@@ -254,6 +256,7 @@ class HomeBook:
                 try:
                     return sorted(store.folders("runs/"))
                 except NOT_STORED as error:
+                    self._away = True
                     self._warn(f"{error}; what is said about runs is as the other copies have it")
         return None
 
