@@ -13,7 +13,7 @@ from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
 from dr.cli.copies import raise_difference, sync
 from dr.cli.entries import audit_show
-from dr.cli.journal import book, journal_option
+from dr.cli.journal import book, book_to_read, journal_option
 from dr.cli.options import config_option, signers, signers_option
 from dr.core import state as s
 from dr.core.timestamp import iso
@@ -76,7 +76,7 @@ def verify(
     """
     if every == bool(run_name):
         raise UsageError("name a run or give --all", hint="dr runs")
-    found, accepted = book(config, journal), signers(config, allowed_signers)
+    found, accepted = book_to_read(config, journal), signers(config, allowed_signers)
     if not every:
         _verify(found, found.find(run_name or ""), replay, accepted, allow_unsigned=allow_unsigned)
         return
@@ -118,7 +118,7 @@ def export(
     """
     from dr.report.export import export as make  # reads every entry in words: only for this command
 
-    stored = book(config, journal).find(run_name)
+    stored = book_to_read(config, journal).find(run_name)
     pack, verdict = make(stored, signers(config, allowed_signers))
     path = output or Path(f"{stored.run}.tar.gz")
     try:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from dr.audit.agreement import Rulings
 from dr.audit.book import LocalBook
@@ -29,7 +30,7 @@ def journal_option(command: F) -> F:
             type=click.Path(path_type=Path),
             envvar="DR_JOURNAL",
             show_envvar=True,
-            help="Directory of the journal; by default the one dr.toml names.",
+            help="Directory of the journal; by default the one dr.toml names. To read, it is the whole journal.",
         ),
         _for_book(
             "--home",
@@ -99,13 +100,20 @@ def _given_utf8(ctx: click.Context, option: click.Parameter, text: str) -> None:
     _give(ctx, option, utf8(ctx, option, text))
 
 
+def book_to_read(config: Path, journal: Path | None) -> Book:
+    """As `book`; but a directory that is named without a home is read alone: it may be a copy of any journal."""
+    ctx = click.get_current_context()
+    named = [ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("journal", "home")]
+    if journal is not None and named == [True, False]:
+        return HereBook(LocalBook(_checked(journal)))
+    return book(config, journal)
+
+
 def book(config: Path, journal: Path | None) -> Book:
     """The journal: its directory and its home are those that were named, else those of `dr.toml`."""
     given: Mapping[str, Any] = click.get_current_context().meta.get(GIVEN, {})
     declared = load_config(config) if config.exists() or not (journal or given.get("home")) else None
-    directory = (journal or (declared.journal_directory if declared else Path(DIRECTORY))).absolute()
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"the journal is kept in a directory, and {directory} is a file", stands="nothing was touched")
+    directory = _checked(journal or (declared.journal_directory if declared else Path(DIRECTORY)))
     rulings = Rulings(**{name: given[name] for name in Rulings.__struct_fields__ if name in given})
     where = _places(given, declared)
     if where is None:
@@ -116,6 +124,13 @@ def book(config: Path, journal: Path | None) -> Book:
     from dr.audit.s3 import S3Store
 
     return HomeBook(LocalBook(directory), S3Store(where.home), tuple(map(S3Store, where.mirrors)), rulings, complain)
+
+
+def _checked(directory: Path) -> Path:
+    if directory.exists() and not directory.is_dir():
+        what = f"the journal is kept in a directory, and {directory.absolute()} is a file"
+        raise UsageError(what, stands="nothing was touched")
+    return directory.absolute()
 
 
 def _places(given: Mapping[str, Any], declared: Config | None) -> Places | None:

@@ -161,6 +161,17 @@ def test_a_run_without_its_home_is_delivered_by_sync(shop: Shop) -> None:
     assert shop.dr("audit", "verify", "--all").status == 0
 
 
+def test_a_directory_that_is_named_is_read_alone(shop: Shop) -> None:
+    """It may be a copy from elsewhere, of another journal than the one that dr.toml names."""
+    assert shop.dr(*RUN).status == 0
+    verified = shop.dr("audit", "verify", "latest", "--journal", "journal", AWS_ENDPOINT_URL="http://127.0.0.1:1")
+    assert verified.status == 0, verified.err
+    assert "the same" not in verified.out
+    both = shop.dr("audit", "verify", "latest", "--journal", "journal", "--home", shop.home)
+    assert both.out.count(": the same") == 2
+    assert shop.dr("runs", "--home", "http://journals").status == 2
+
+
 # Attacks
 
 
