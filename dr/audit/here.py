@@ -35,6 +35,8 @@ class Book(Protocol):
 
     directory: Path
     """Where they lie on this machine."""
+    stores: Sequence[str]
+    """Where else they are kept: the home first, then the mirrors. None when the home is gone without."""
 
     def create(self, run: str, plan: bytes, environment: str, who: str, seal: Seal = unsealed) -> Journal:
         """A new, empty journal, and the lock of its environment. All of it is durable when this returns.
@@ -106,6 +108,7 @@ class HereBook:
 
     def __init__(self, local: LocalBook, *, take_over: bool = False) -> None:
         self.directory = local.directory
+        self.stores: Sequence[str] = ()
         self._local = local
         self._take_over = take_over
         self._leases = Leases(local.directory, take_over=take_over)

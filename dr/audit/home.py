@@ -59,6 +59,7 @@ class HomeBook:
         self.directory = local.directory
         self.home = home
         self.mirrors = mirrors
+        self.stores: Sequence[str] = () if rulings.without_home else [store.name for store in (home, *mirrors)]
         self._local = local
         self._rulings = rulings
         self._warn = warn

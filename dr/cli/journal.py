@@ -1,6 +1,6 @@
 """Where the journal is: the options that say it, what an operator can rule about it, and the book that is opened."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -124,6 +124,14 @@ def book(config: Path, journal: Path | None) -> Book:
     from dr.audit.s3 import S3Store
 
     return HomeBook(LocalBook(directory), S3Store(where.home), tuple(map(S3Store, where.mirrors)), rulings, complain)
+
+
+def recorded_in(runs: Book) -> Iterator[str]:
+    """Where else than in the local directory a run will be recorded, in a line for the plan."""
+    if runs.stores:
+        home, *mirrors = runs.stores
+        mirrored = f", with a mirror in {' and '.join(mirrors)}" if mirrors else ""
+        yield f"Recorded in {home}, too{mirrored}: nothing is touched before it is written there."
 
 
 def _checked(directory: Path) -> Path:

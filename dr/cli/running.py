@@ -11,7 +11,7 @@ from typing import cast, get_args
 import click
 
 from dr.audit.replay import Folded
-from dr.cli.journal import book, journal_option, resume_options, start_options
+from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
 from dr.cli.options import author, config_option, instant, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
@@ -88,7 +88,7 @@ def run(
     runs, secrets = book(config, journal), Secrets()  # a home gets ready while the plan is read
     if not as_json:
         signer = "" if unsigned else signer_of(config)
-        tell("\n".join(plan_lines(plan, digest(encode_plan(plan)), signer)) + "\n")
+        tell("\n".join([*plan_lines(plan, digest(encode_plan(plan)), signer), *recorded_in(runs)]) + "\n")
     if not yes:
         if not is_terminal():
             raise UsageError(

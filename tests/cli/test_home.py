@@ -163,7 +163,9 @@ def test_a_run_without_its_home_is_delivered_by_sync(shop: Shop) -> None:
 
 def test_a_directory_that_is_named_is_read_alone(shop: Shop) -> None:
     """It may be a copy from elsewhere, of another journal than the one that dr.toml names."""
-    assert shop.dr(*RUN).status == 0
+    done = shop.dr(*RUN)
+    assert done.status == 0
+    assert f"Recorded in {shop.home}, too, with a mirror in s3://" in done.out
     verified = shop.dr("audit", "verify", "latest", "--journal", "journal", AWS_ENDPOINT_URL="http://127.0.0.1:1")
     assert verified.status == 0, verified.err
     assert "the same" not in verified.out
