@@ -92,18 +92,18 @@ def on_localstack(dr: Path, folder: Path, localstack: LocalStack) -> dict[str, f
     upload(store, stored)
     client = boto3.client("s3", endpoint_url=localstack.endpoint, region_name=HOME.region)
     keys = [item.key for item in store.list(f"runs/{stored.name}/entries/")]
-    verify: list[str | Path] = [dr, "audit", "verify", stored.name]
-    environment = {
-        **os.environ,
-        **localstack.environment,
-        "DR_HOME": f"s3://{HOME.name}",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    away = fresh(folder / "away")
+    command: list[str | Path] = [dr, "audit", "verify", stored.name, "--home", f"s3://{HOME.name}"]
+    environment = {**os.environ, **localstack.environment, "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def verify(folder: Path) -> float:
+        seconds = run(command, cwd=folder, environment=environment).seconds
+        assert f"s3://{HOME.name}" in (folder / "output.txt").read_text(), "the home was not looked at"
+        return seconds
+
     return {
         "one after the other": one_after_the_other(client, keys),
-        "verify": run([*verify, "--journal", str(folder / "journal")], cwd=folder, environment=environment).seconds,
-        "fetch and verify": run(verify, cwd=away, environment=environment).seconds,
+        "verify": verify(folder),
+        "fetch and verify": verify(fresh(folder / "away")),
     }
 
 
