@@ -62,10 +62,16 @@ def begin(home: Store, run: str, plan: bytes, who: str) -> None:
 
 def bring(home: Store, run: str, whole: Copy, there: Copy, who: str) -> None:
     """Bring the copy at home up to date with all that is known of the run."""
-    if not there.plan:
+    if not there.lines and not _knows(home, run, "started"):
         begin(home, run, whole.plan, who)
         there = msgspec.structs.replace(there, plan=whole.plan)
     deliver(home, run, whole, there, within=HOME_WITHIN)
+
+
+def _knows(home: Store, run: str, what: str) -> bool:
+    """Whether the ledger knows that of a run."""
+    lines, _ = ledger.read(home)
+    return any((line.run, line.what) == (run, what) for line in lines)
 
 
 def write_ended(home: Store, run: str, head: Head, who: str) -> None:
@@ -88,8 +94,7 @@ def write_ended(home: Store, run: str, head: Head, who: str) -> None:
 
 def end(home: Store, run: str, head: Head, who: str, environment: str) -> None:
     """See to it that the home knows of the end of a run: the ledger, and the lock of the environment."""
-    lines, _ = ledger.read(home)
-    if not any(line.run == run and line.what == "ended" for line in lines):
+    if not _knows(home, run, "ended"):
         write_ended(home, run, head, who)
     last = lock.newest(home, environment)
     if last is not None and last.holder.run == run and not last.free:

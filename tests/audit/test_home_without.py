@@ -1,9 +1,11 @@
 """A journal that goes on without its home, with mirrors that are late, or with copies that differ."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
+from dr.audit import ledger
 from dr.audit.copies import HERE
 from dr.audit.journal import Draft
 from dr.core import events as e
@@ -64,6 +66,27 @@ def test_what_home_has_not_heard_of_is_delivered_when_it_is_back(here: Machine, 
     ledger = here.book().compare_ledger()
     assert ledger is not None
     assert (ledger.tampered, ledger.missing) == ((), ())
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.LOST_ANSWER])
+def test_a_delivery_that_breaks_off_is_finished_by_the_next_one(fault: Fault, place: Path) -> None:
+    """At any put: also between the plan and the ledger, which must not call the run unknown then, or started twice."""
+    for nth in range(1, 9):
+        with Bucket() as home:
+            machine = Machine(place / str(nth), home)
+            book, journal = machine.begin(30, book=machine.book(without_home=WHY))
+            journal.checkpoint(AT, "ada")
+            book.leave(journal, ended=True)
+            machine.home.on("create", fault, nth=(nth,))
+            with contextlib.suppress(HomeUnreachable):
+                machine.book().sync(machine.stored())
+            machine.book().sync(machine.stored())
+            found = machine.book().compare_ledger()
+            assert found is not None
+            assert found.tampered == ()
+            assert machine.book().compare(machine.stored())[0].missing == ()
+            lines, _ = ledger.read(machine.home)
+            assert [line.what for line in lines] == ["started", "ended"]
 
 
 def test_a_sync_of_an_ended_run_frees_its_environment_at_home(here: Machine, there: Machine) -> None:
