@@ -264,10 +264,12 @@ class MemoryStore(Script):
                 return version.data
         raise StoreRefused(f"{self.name}: {stored.key} has no version {stored.version!r}")
 
-    def list(self, prefix: str) -> Iterator[Stored]:
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
         self._struck("list", prefix)
-        listed = self.bucket.listed(prefix)
-        self._unsettled = {run: tried for run, tried in self._unsettled.items() if not tried[0].startswith(prefix)}
+        listed = [stored for stored in self.bucket.listed(prefix) if stored.key > after]
+        for run, (key, _) in list(self._unsettled.items()):
+            if key.startswith(prefix) and key > after:
+                del self._unsettled[run]
         yield from listed
 
     def folders(self, prefix: str) -> Iterator[str]:

@@ -23,10 +23,10 @@ from dr.audit.copies import (
     NOT_STORED,
     Copy,
     deliver,
+    entries_key,
     entries_prefix,
     fetch,
     local_copy,
-    number_of,
     plan_key,
     store_whole,
     whole_key,
@@ -206,8 +206,9 @@ class HomeBook:
         try:
             if stored.verify()[1] is not None:
                 return  # what a crash has left is for `resume` to settle, in an entry
-            there = max((number_of(item.key) for item in self._used.list(entries_prefix(stored.run))), default=-1)
-            if there < sum(1 for _ in stored.raw()):
+            have = sum(1 for _ in stored.raw())
+            last = entries_key(stored.run, have - 1) if have else ""
+            if not any(True for _ in self._used.list(entries_prefix(stored.run), after=last)):
                 return
             here = local_copy(stored)
             whole = agree(stored.run, [here, fetch(self._used, stored.run, here.lines)]).whole

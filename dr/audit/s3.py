@@ -63,8 +63,8 @@ class S3Store:
     def read(self, stored: Stored) -> bytes:
         return self._read(stored, READ_WITHIN)
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        return self._list(prefix, READ_WITHIN)
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        return self._list(prefix, READ_WITHIN, after)
 
     def folders(self, prefix: str) -> Iterator[str]:
         for page in self._pages(prefix, READ_WITHIN, Delimiter="/"):
@@ -85,9 +85,10 @@ class S3Store:
         body: bytes = self._asked("get_object", within, Key=key, VersionId=stored.version)["Body"]
         return body
 
-    def _list(self, prefix: str, within: float) -> Iterator[Stored]:
+    def _list(self, prefix: str, within: float, after: str = "") -> Iterator[Stored]:
+        mark = {"KeyMarker": self._prefix + after} if after else {}
         pending: Stored | None = None
-        for page in self._pages(prefix, within):
+        for page in self._pages(prefix, within, **mark):
             for row, marker in _rows(page):
                 key = row["Key"].removeprefix(self._prefix)
                 if pending is not None and pending.key != key:
@@ -126,17 +127,17 @@ class S3Store:
 
     def _pages(self, prefix: str, within: float, **given: Any) -> Iterator[dict[str, Any]]:
         """A listing of all versions, newest first below each key, a page at a time."""
-        mark: dict[str, Any] = {}
         while True:
-            page = self._asked("list_object_versions", within, Prefix=self._prefix + prefix, **given, **mark)
+            page = self._asked("list_object_versions", within, Prefix=self._prefix + prefix, **given)
             if "IsTruncated" not in page:  # a wireless network's login page is no empty listing
                 raise StoreUnreachable(f"{self.name}: what answers is not S3; is there a proxy on the way?")
             yield page
             if not page["IsTruncated"]:
                 return
-            mark = {"KeyMarker": page["NextKeyMarker"]}
+            given["KeyMarker"] = page["NextKeyMarker"]
+            given.pop("VersionIdMarker", None)
             if page.get("NextVersionIdMarker"):  # none after a page that ends with a folder
-                mark["VersionIdMarker"] = page["NextVersionIdMarker"]
+                given["VersionIdMarker"] = page["NextVersionIdMarker"]
 
     def _asked(self, operation: str, within: float, **given: Any) -> dict[str, Any]:
         """The answer to a question, which is harmless to repeat."""

@@ -85,8 +85,12 @@ class Store(Protocol):
         """
         ...
 
-    def list(self, prefix: str) -> Iterator[Stored]:
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
         """The objects below a prefix, by key; those that are hidden under a delete marker too.
+
+        Args:
+            prefix: how their keys begin.
+            after: a key; only those behind it.
 
         Raises:
             StoreUnreachable, StoreRefused

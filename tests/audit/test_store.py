@@ -154,6 +154,17 @@ def test_a_listing_is_by_key_and_holds_what_begins_with_the_prefix(store: Store)
     assert [store.read(stored) for stored in store.list("a/1")] == [b"a/1", b"a/10"]
 
 
+def test_a_listing_may_begin_behind_a_key(bucket: Bucket, store: Store) -> None:
+    for key in ("a/1", "a/2", "a/3"):
+        store.create(key, b"", within=SOON)
+        bucket.put(key, b"on top")
+    whole = list(store.list("a/"))
+    assert list(store.list("a/", after="a/1")) == whole[1:]
+    assert list(store.list("a/", after="a/11")) == whole[1:]
+    assert list(store.list("a/", after="a/3")) == []
+    assert list(store.list("a/", after="a")) == whole
+
+
 def test_folders_are_named_once_also_when_all_in_them_is_hidden(bucket: Bucket, store: Store) -> None:
     for key in ("runs/a/plan.json", "runs/a/entries/1", "runs/b/plan.json", "runs/file", "locks/x/1"):
         store.create(key, b"", within=SOON)
