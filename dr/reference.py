@@ -164,6 +164,12 @@ def _words(kind: types.Type) -> str:  # noqa: C901 - one case per type
             return f"list of {_words(item)}"
         case types.TupleType(item_types=items):
             return "[" + ", ".join(map(_words, items)) + "]"
+        case types.DictType(value_type=value):
+            return f"mapping of {_words(value)}"
+        case types.ListType(item_type=item):
+            return f"list of {_words(item)}"
+        case types.AnyType():
+            return "any value"
         case types.StructType(cls=struct):
             return _title(struct)
         case types.CustomType():
