@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from dr.targets import apprise_url, aws, flagd, http_endpoint, pgbouncer, postgresql, sns
+from dr.targets import apprise_url, aws, flagd, http_endpoint, pgbouncer, postgresql, sns, ssm_flags
 from dr.targets.protocols import Opening, Target, TargetConfig
 
 TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
@@ -16,6 +16,7 @@ TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
         http_endpoint.Http,
         http_endpoint.HttpApi,
         aws.Aws,
+        ssm_flags.SsmFlags,
         sns.Sns,
         apprise_url.Apprise,
     )
@@ -39,6 +40,8 @@ def open_target(config: TargetConfig, opening: Opening) -> Target:
             return http_endpoint.open_target(config, opening)
         case aws.Aws():
             return aws.open_target(config, opening)
+        case ssm_flags.SsmFlags():
+            return ssm_flags.open_target(config, opening)
         case sns.Sns():
             return sns.open_target(config, opening)
         case apprise_url.Apprise():
