@@ -1,7 +1,10 @@
 """The kinds of steps: one file each, and the catalogue that closes the set."""
 
 from dr.core.step import Catalogue
+from dr.steps.aws_autoscaling import AwsAutoscalingCapacity
+from dr.steps.aws_lambda import AwsLambdaInvoke
 from dr.steps.aws_parameter import AwsParameter
+from dr.steps.aws_route53 import AwsRoute53Shift
 from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.health_verify import HealthVerify
 from dr.steps.http_request import HttpRequestStep
@@ -17,7 +20,10 @@ CATALOGUE = Catalogue(
         FeatureEnable,
         QueriesTerminate,
         ReadsShift,
+        AwsAutoscalingCapacity,
+        AwsLambdaInvoke,
         AwsParameter,
+        AwsRoute53Shift,
         HttpRequestStep,
         Notify,
         HealthVerify,

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from dr.targets.cloud import Parameters
+from dr.targets.cloud import CapacityGroups, Functions, Parameters, WeightedRecords
 from dr.targets.protocols import Opening
 from dr.targets.transport.aws_access import AwsAccess
 
@@ -42,3 +42,21 @@ class AwsAccount:
         from dr.targets.transport.aws_parameters import SsmParameters
 
         return SsmParameters(self._api)
+
+    @cached_property
+    def capacity_groups(self) -> CapacityGroups:
+        from dr.targets.transport.aws_capacity import AutoScalingGroups
+
+        return AutoScalingGroups(self._api)
+
+    @cached_property
+    def weighted_records(self) -> WeightedRecords:
+        from dr.targets.transport.aws_records import Route53Records
+
+        return Route53Records(self._api)
+
+    @cached_property
+    def functions(self) -> Functions:
+        from dr.targets.transport.aws_functions import LambdaFunctions
+
+        return LambdaFunctions(self._api)

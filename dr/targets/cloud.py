@@ -3,6 +3,7 @@
 As in `protocols.py`: a call raises `TargetUnreachable` when the thing could not be asked; repeating it does no harm.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -52,8 +53,69 @@ class Parameters(Protocol):
     def remove(self, name: str) -> None: ...
 
 
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of machines that are made and ended as they are needed."""
+
+    least: int
+    most: int
+    desired: int
+    in_service: int
+    """Machines that are healthy and take traffic."""
+
+
+class CapacityGroups(Protocol):
+    """The groups of an account."""
+
+    def read(self, group: str) -> Capacity:
+        """The group as it stands. Raises LookupError when there is none."""
+        ...
+
+    def write(self, group: str, *, least: int, most: int, desired: int) -> None: ...
+
+
+class WeightedRecords(Protocol):
+    """Records of a DNS zone that share a name and a type; each answers in proportion to its weight."""
+
+    def read(self, zone: str, name: str, kind: str) -> Mapping[str, int]:
+        """The weights by the records' identifiers, as the zone has them. Raises LookupError when there are none."""
+        ...
+
+    def write(self, zone: str, name: str, kind: str, weights: Mapping[str, int], *, expected: Mapping[str, int]) -> str:
+        """Set these weights, all or none, and leave the rest of each record; the id of the change, empty for none.
+
+        Raises:
+            Conflict: the records do not stand as `expected` any more.
+        """
+        ...
+
+    def is_in_sync(self, change: str) -> bool:
+        """Whether all name servers of the zone answer by it."""
+        ...
+
+
+class Functions(Protocol):
+    """Functions that are there to be called."""
+
+    def invoke(self, name: str, payload: bytes) -> bytes:
+        """What the function returns. Raises LookupError when there is none, or when it fails."""
+        ...
+
+    def ready(self, name: str) -> str:
+        """The state of the function, such as `Active`. Raises LookupError when there is none."""
+        ...
+
+
 class CloudAccount(Protocol):
     """An account of a cloud in one region."""
 
     @property
     def parameters(self) -> Parameters: ...
+
+    @property
+    def capacity_groups(self) -> CapacityGroups: ...
+
+    @property
+    def weighted_records(self) -> WeightedRecords: ...
+
+    @property
+    def functions(self) -> Functions: ...
