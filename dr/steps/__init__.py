@@ -4,6 +4,7 @@ from dr.core.step import Catalogue
 from dr.steps.aws_autoscaling import AwsAutoscalingCapacity
 from dr.steps.aws_lambda import AwsLambdaInvoke
 from dr.steps.aws_parameter import AwsParameter
+from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote
 from dr.steps.aws_route53 import AwsRoute53Shift
 from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.health_verify import HealthVerify
@@ -23,6 +24,8 @@ CATALOGUE = Catalogue(
         AwsAutoscalingCapacity,
         AwsLambdaInvoke,
         AwsParameter,
+        AwsRdsFailover,
+        AwsRdsPromote,
         AwsRoute53Shift,
         HttpRequestStep,
         Notify,

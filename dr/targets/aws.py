@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from dr.targets.cloud import CapacityGroups, Functions, Parameters, WeightedRecords
+from dr.targets.cloud import CapacityGroups, Functions, ManagedDatabases, Parameters, WeightedRecords
 from dr.targets.protocols import Opening
 from dr.targets.transport.aws_access import AwsAccess
 
@@ -60,3 +60,9 @@ class AwsAccount:
         from dr.targets.transport.aws_functions import LambdaFunctions
 
         return LambdaFunctions(self._api)
+
+    @cached_property
+    def databases(self) -> ManagedDatabases:
+        from dr.targets.transport.aws_databases import RdsDatabases
+
+        return RdsDatabases(self._api)

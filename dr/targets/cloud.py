@@ -105,6 +105,44 @@ class Functions(Protocol):
         ...
 
 
+class ManagedInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """A database server that the cloud runs."""
+
+    status: str
+    """In the cloud's own word; `available` when nothing is going on."""
+    follows: str
+    """The instance it is a read replica of; empty when it is none."""
+
+
+class ManagedCluster(msgspec.Struct, frozen=True, kw_only=True):
+    """Instances over one storage, of which one writes."""
+
+    status: str
+    writer: str
+    """Empty while there is none."""
+    members: tuple[str, ...]
+
+
+class ManagedDatabases(Protocol):
+    """The databases that the cloud runs. What changes a role returns long before it is done."""
+
+    def instance(self, name: str) -> ManagedInstance:
+        """Raises LookupError when there is none."""
+        ...
+
+    def promote(self, name: str) -> None:
+        """Make a read replica an instance of its own. Raises LookupError when that is refused."""
+        ...
+
+    def cluster(self, name: str) -> ManagedCluster:
+        """Raises LookupError when there is none."""
+        ...
+
+    def fail_over(self, cluster: str, to: str) -> None:
+        """Make that member the writer. Raises LookupError when that is refused."""
+        ...
+
+
 class CloudAccount(Protocol):
     """An account of a cloud in one region."""
 
@@ -119,3 +157,6 @@ class CloudAccount(Protocol):
 
     @property
     def functions(self) -> Functions: ...
+
+    @property
+    def databases(self) -> ManagedDatabases: ...
