@@ -9,7 +9,7 @@ from dr.targets.catalogue import TARGET_TYPES, open_target
 from dr.targets.protocols import TargetConfig
 from tests.here import opening
 
-HEAVY = {"psycopg", "http.client", "ssl", "boto3", "paramiko", "ansible_runner", "asyncio", "logging"}
+HEAVY = {"psycopg", "http.client", "ssl", "boto3", "apprise", "paramiko", "ansible_runner", "asyncio", "logging"}
 
 
 @pytest.mark.parametrize("name", TARGET_TYPES)
