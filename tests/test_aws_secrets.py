@@ -10,7 +10,7 @@ import pytest
 from dr.aws_secrets import MOST_TEXT
 from dr.errors import SecretMissing
 from dr.secrets import MASK, Secrets
-from localstack.instance import LocalStack
+from localstack.instance import REGION, LocalStack
 
 SECRET = "tr0ub4dor&3"
 
@@ -60,9 +60,11 @@ def test_a_parameter_is_found_deciphered_and_masked(aws: LocalStack) -> None:
 
 
 def test_the_region_in_an_arn_counts(aws: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    arn = create(aws, SecretString=SECRET)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    assert Secrets().resolve(f"aws-secret:{arn}") == SECRET
+    name = put(aws)
+    with pytest.raises(SecretMissing):
+        Secrets().resolve(f"ssm:{name}")
+    assert Secrets().resolve(f"ssm:arn:aws:ssm:{REGION}:000000000000:parameter{name}") == SECRET
 
 
 @pytest.mark.usefixtures("aws")

@@ -8,6 +8,7 @@ import pytest
 
 from dr.core.step import Evidence, InPlace, NotInPlace, Observation
 from dr.steps.aws_parameter import AwsParameter
+from dr.targets.cloud import CloudAccount, Parameter
 from dr.targets.protocols import Conflict
 from localstack.instance import LocalStack
 from tests.here import World
@@ -82,6 +83,8 @@ def test_a_secret_is_written_compared_and_restored_and_no_evidence_has_it(cloud:
     secret = step(name, **SECRET)
     before = observe(cloud, secret)
     assert before == NotInPlace({"exists": True, "version": 1})
+    with cloud.look() as here:
+        assert here.reach(CloudAccount, "cloud").parameters.read(name) == Parameter(version=1, secret=True, value=None)
     assert apply(cloud, secret) == {"exists": True, "version": 2}
     assert observe(cloud, secret) == InPlace({"exists": True, "version": 2})
     assert stored(ssm, name) == "s3cr3t-token"
@@ -97,7 +100,14 @@ def test_a_secret_is_written_compared_and_restored_and_no_evidence_has_it(cloud:
 def test_the_key_and_the_description_of_a_parameter_survive_an_overwrite(cloud: World, ssm: Any, name: str) -> None:
     about = {"Description": "of the shop", "KeyId": "alias/shop"}
     ssm.put_parameter(Name=name, Value="old", Type="SecureString", AllowedPattern="^[a-z0-9-]+$", **about)
-    apply(cloud, step(name, **SECRET))
+    sent: dict[str, Any] = {}
+    with cloud.act() as here:
+        step(name, **SECRET).observe(here)
+        account: Any = here.reach(CloudAccount, "cloud")
+        [client] = account._api._clients.values()  # LocalStack keeps also what AWS would lose: what is sent counts
+        client.meta.events.register("provide-client-params.ssm.PutParameter", lambda params, **_: sent.update(params))
+        step(name, **SECRET).apply(here)
+    assert {field: sent[field] for field in about} == about
     [found] = ssm.describe_parameters(ParameterFilters=[{"Key": "Name", "Values": [name]}])["Parameters"]
     assert {field: found[field] for field in about} == about
     assert found["AllowedPattern"] == "^[a-z0-9-]+$"

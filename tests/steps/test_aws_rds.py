@@ -178,8 +178,15 @@ def test_a_failover_under_way_is_waited_for_also_before_the_first_attempt(
     cluster.fail_over(cluster.members[1])
     cluster.status("failing-over")
     with moto_cloud.look() as here:
-        monkeypatch.setattr(here, "say", lambda _: cluster.status("available"))
+        seen: list[str] = []
+
+        def finish(text: str) -> None:
+            seen.append(text)
+            cluster.status("available")
+
+        monkeypatch.setattr(here, "say", finish)
         assert isinstance(cluster.step().observe(here), InPlace)
+    assert seen == [f"{cluster.name} is failing-over, its writer {cluster.members[1]}"]
 
 
 def test_a_failover_that_did_not_come_about_is_not_done(moto_cloud: World, cluster: Cluster) -> None:

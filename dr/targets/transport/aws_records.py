@@ -7,6 +7,8 @@ from dr.targets.protocols import Conflict
 from dr.targets.transport.aws_api import Api, Refused
 
 SERVICE: Final = "route53"
+PAGE: Final = "300"
+"""Records at most; Route 53 allows 100 of one name and type, so one page has them all."""
 
 
 class Route53Records:
@@ -52,29 +54,12 @@ class Route53Records:
 
     def _records(self, zone: str, name: str, kind: str) -> list[dict[str, Any]]:
         """The records; they stand together, for a zone is listed by name and type."""
-        found: list[dict[str, Any]] = []
-        start: dict[str, str] = {"StartRecordName": name, "StartRecordType": kind}
-        while start:
-            answer = self._api.ask(SERVICE, "list_resource_record_sets", HostedZoneId=zone, **start)
-            ours = [each for each in answer["ResourceRecordSets"] if _is(each, name, kind)]
-            found += ours
-            more = answer["IsTruncated"] and (answer["NextRecordName"], answer["NextRecordType"]) == (
-                ours[-1]["Name"] if ours else None,
-                kind,
-            )
-            start = _next(answer) if more else {}
-        weighted = [record for record in found if "Weight" in record]
-        if not weighted:
+        start = {"StartRecordName": name, "StartRecordType": kind, "MaxItems": PAGE}
+        answer = self._api.ask(SERVICE, "list_resource_record_sets", HostedZoneId=zone, **start)
+        found = [each for each in answer["ResourceRecordSets"] if _is(each, name, kind) and "Weight" in each]
+        if not found:
             raise LookupError(f"the zone {zone} has no weighted {kind} records of {name}")
-        return weighted
-
-
-def _next(answer: Mapping[str, Any]) -> dict[str, str]:
-    """Where the listing goes on."""
-    start = {"StartRecordName": answer["NextRecordName"], "StartRecordType": answer["NextRecordType"]}
-    if "NextRecordIdentifier" in answer:
-        start["StartRecordIdentifier"] = answer["NextRecordIdentifier"]
-    return start
+        return found
 
 
 def _is(record: Mapping[str, Any], name: str, kind: str) -> bool:
