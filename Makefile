@@ -88,6 +88,8 @@ apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing
 debian:
 	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || $(call apt,pgbouncer) || \
 	  echo "pgbouncer is not installed and cannot be from here (that takes root and apt-get): its tests are skipped"
+	@[ -x /usr/sbin/sshd ] || $(call apt,openssh-server) || \
+	  echo "sshd is not installed and cannot be from here (that takes root and apt-get): the tests over SSH are skipped"
 
 # Resolved for every platform and Python at once, with the hashes of the index's files and no word of which index it was.
 # LocalStack's upstream is archived and newer versions of what it uses break it: its pins stay, only hashes are renewed.

@@ -96,7 +96,11 @@ class _Binding:
             parameters=self._values,
             stages=stages,
             steady_state=steady_state,
-            targets={name: msgspec.to_builtins(targets[name]) for name in sorted(self._used) if name in targets},
+            targets={
+                name: msgspec.to_builtins(targets[name], enc_hook=encode_hook)
+                for name in sorted(self._used)
+                if name in targets
+            },
         )
 
     def _wrong(self) -> RunbookWrong:
@@ -190,7 +194,7 @@ class _Binding:
             summary=summary,
             params=msgspec.to_builtins(step, enc_hook=encode_hook),
             title=spec.title,
-            reversal=step.reversal,
+            reversal=step.reverses(),
             observable=step.observable,
             targets=self._reached(step),
             retry=spec.retry,

@@ -7,7 +7,8 @@ from dr.steps.note import Note
 from dr.steps.operator_confirm import OperatorConfirm
 from dr.steps.queries_terminate import QueriesTerminate
 from dr.steps.reads_shift import ReadsShift
+from dr.steps.ssh_command import SshCommand
 
 CATALOGUE = Catalogue(
-    [FeatureDisable, FeatureEnable, QueriesTerminate, ReadsShift, HealthVerify, OperatorConfirm, Note]
+    [FeatureDisable, FeatureEnable, QueriesTerminate, ReadsShift, SshCommand, HealthVerify, OperatorConfirm, Note]
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from dr.targets import flagd, http_endpoint, pgbouncer, postgresql
+from dr.targets import flagd, http_endpoint, pgbouncer, postgresql, ssh
 from dr.targets.protocols import Opening, Target, TargetConfig
 
 TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
@@ -14,6 +14,7 @@ TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
         flagd.FlagdReads,
         pgbouncer.PgbouncerReads,
         http_endpoint.Http,
+        ssh.SshGroup,
     )
 }
 
@@ -33,5 +34,7 @@ def open_target(config: TargetConfig, opening: Opening) -> Target:
             return pgbouncer.open_target(config, opening)
         case http_endpoint.Http():
             return http_endpoint.open_target(config, opening)
+        case ssh.SshGroup():
+            return ssh.open_target(config, opening)
         case _:
             raise TypeError(f"{type(config).__name__} is not in the catalogue of targets")

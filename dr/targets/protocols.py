@@ -4,7 +4,7 @@ Every call raises `TargetUnreachable` when the thing could not be asked, and tak
 target was opened with. A call that changes something is harmless when repeated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar, Protocol
 
 import msgspec
@@ -213,4 +213,41 @@ class HttpEndpoint(Protocol):
 
     def get(self, path: str, *, timeout: float) -> HttpReply:
         """GET the path, which stands after the endpoint's own address; a redirect is an answer and is not followed."""
+        ...
+
+
+class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How a command ended on one host."""
+
+    host: str
+    status: int | None
+    """Its exit status. None: not known, because the host was not reached, was lost, or did not answer in time."""
+    said: str
+    """The end of its output; where the status is not known, why."""
+
+
+class HostGroup(Protocol):
+    """Hosts on which the same command is run."""
+
+    hosts: tuple[str, ...]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        hosts: Sequence[str],
+        *,
+        at_once: int,
+        go_on: Callable[[Sequence[HostAnswer]], bool],
+    ) -> tuple[HostAnswer, ...]:
+        """Run the command on these hosts, `at_once` of them at a time; one answer for each on which it was begun.
+
+        Never raises TargetUnreachable: that a host could not be asked is its answer.
+
+        Args:
+            argv: the command and its arguments; no shell reads them again.
+            hosts: some of `self.hosts`.
+            at_once: hosts on which it runs at the same time.
+            go_on: asked several times a second, with the answers so far, whether further hosts may begin. What it
+                raises ends the call and closes the connections; what was begun may go on on its host.
+        """
         ...
