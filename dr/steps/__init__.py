@@ -5,10 +5,21 @@ from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.health_verify import HealthVerify
 from dr.steps.note import Note
 from dr.steps.operator_confirm import OperatorConfirm
+from dr.steps.playbook_run import PlaybookRun
 from dr.steps.queries_terminate import QueriesTerminate
 from dr.steps.reads_shift import ReadsShift
 from dr.steps.ssh_command import SshCommand
 
 CATALOGUE = Catalogue(
-    [FeatureDisable, FeatureEnable, QueriesTerminate, ReadsShift, SshCommand, HealthVerify, OperatorConfirm, Note]
+    [
+        FeatureDisable,
+        FeatureEnable,
+        QueriesTerminate,
+        ReadsShift,
+        SshCommand,
+        PlaybookRun,
+        HealthVerify,
+        OperatorConfirm,
+        Note,
+    ]
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from dr.targets import flagd, http_endpoint, pgbouncer, postgresql, ssh
+from dr.targets import ansible, flagd, http_endpoint, pgbouncer, postgresql, ssh
 from dr.targets.protocols import Opening, Target, TargetConfig
 
 TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
@@ -15,6 +15,7 @@ TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
         pgbouncer.PgbouncerReads,
         http_endpoint.Http,
         ssh.SshGroup,
+        ansible.AnsibleHosts,
     )
 }
 
@@ -36,5 +37,7 @@ def open_target(config: TargetConfig, opening: Opening) -> Target:
             return http_endpoint.open_target(config, opening)
         case ssh.SshGroup():
             return ssh.open_target(config, opening)
+        case ansible.AnsibleHosts():
+            return ansible.open_target(config, opening)
         case _:
             raise TypeError(f"{type(config).__name__} is not in the catalogue of targets")
