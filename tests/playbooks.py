@@ -59,10 +59,10 @@ def clean(fleet: Fleet) -> None:
 
 
 def processes_about(text: str) -> list[str]:
-    """The command lines of processes, of any host here, that have this text in them."""
+    """The command lines of processes, here and on the hosts, that have this text in them or in their directory."""
     lines = []
-    for process in psutil.process_iter(["cmdline", "status"]):
+    for process in psutil.process_iter(["cmdline", "cwd"]):
         line = " ".join(process.info["cmdline"] or ())
-        if text in line:
+        if text in line or text in (process.info["cwd"] or ""):
             lines.append(line)
     return lines
