@@ -15,20 +15,25 @@ from datetime import UTC, datetime
 import msgspec
 
 from dr import __version__
-from dr.audit.journal import LocalBook, StoredRun
+from dr.audit.book import LocalBook
+from dr.audit.journal import Journal
 from dr.audit.replay import Folded, fold
+from dr.audit.stored import StoredRun
+from dr.author import Author
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, digest, encode_plan
 from dr.core.secret import is_reference
 from dr.core.step import Evidence, OutOfTime, Step
+from dr.core.timestamp import iso
 from dr.engine import Engine
 from dr.errors import (
     JournalUnwritable,
     PreconditionFailed,
     RollbackRefused,
     RunEnded,
+    SigningFailed,
 )
 from dr.secrets import Secrets
 from dr.steps import CATALOGUE
@@ -144,11 +149,12 @@ def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str
             here.close()
 
 
-def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str, detected: str) -> Engine:
-    """A new run, its first entry durable; nothing was touched yet.
+def start(book: LocalBook, plan: Plan, world: World, author: Author, *, reason: str, detected: str) -> Engine:
+    """A new run, its first entry durable and signed; nothing was touched yet.
 
     Raises:
         JournalUnwritable: there is no place to record it.
+        SigningFailed: the key refused; nothing but the first entry is there.
     """
     raw = encode_plan(plan)
     started = e.RunStarted(
@@ -160,10 +166,12 @@ def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str,
         host=socket.gethostname(),
         version=__version__,
         detected=detected,
+        signer=author.signer,
+        unsigned=author.unsigned,
     )
     try:
-        journal = book.create(_name(plan), raw, this_process())
-        engine = Engine(plan, journal, s.NotStarted(), world, actor)
+        journal = book.create(_name(plan), raw, this_process(), author.seal)
+        engine = Engine(plan, journal, s.NotStarted(), world, author.name)
         engine.record(started)
     except JournalUnwritable as error:
         raise JournalUnwritable(
@@ -171,43 +179,67 @@ def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str,
             stands="nothing was touched; no run was started",
             hint="make room or mend the permissions, or name another place: --journal DIRECTORY",
         ) from None
+    _sign_first(journal, world, author)
     return engine
 
 
 def go_on(
-    stored: StoredRun, make_world: Callable[[Plan], World], actor: str, admit: Callable[[Folded], None] = lambda _: None
+    stored: StoredRun,
+    make_world: Callable[[Plan], World],
+    author: Author,
+    admit: Callable[[Folded], None] = lambda _: None,
 ) -> Engine:
     """Take the run over from where it stands; that is recorded, and with it what a crash had left unfinished.
 
     Args:
         stored: the run.
         make_world: the world for its plan.
-        actor: who goes on.
+        author: who goes on.
         admit: raises when what is wanted of the run cannot be had where it stands; then nothing is recorded.
 
     Raises:
         JournalHeld: a live process has it.
         JournalBroken, PlanChanged: it does not verify; nothing was changed.
         RunEnded: there is nothing to go on with.
+        SigningFailed: the key refused, or a signed run would be gone on with unsigned.
     """
-    journal, torn = stored.resume(this_process())
+    journal, torn = stored.resume(this_process(), author.seal)
     try:
         folded = fold(stored)
         _refuse_ended(stored, folded.state)
+        author.admit(stored, folded.first)
         admit(folded)
-        engine = Engine(folded.plan, journal, folded.state, make_world(folded.plan), actor)
+        world = make_world(folded.plan)
+        engine = Engine(folded.plan, journal, folded.state, world, author.name)
         engine.record(
             e.RunResumed(
                 host=socket.gethostname(),
                 version=__version__,
                 torn_bytes=torn.bytes if torn else 0,
                 torn_sha256=torn.sha256 if torn else "",
+                signer=author.signer,
+                unsigned=author.unsigned,
             )
         )
+        _sign_first(journal, world, author)
     except BaseException:
         journal.close()
         raise
     return engine
+
+
+def _sign_first(journal: Journal, world: World, author: Author) -> None:
+    """Sign what is there before the first effect."""
+    if author.signing is None:
+        return
+    try:
+        journal.checkpoint(iso(world.clock.utc()), author.name)
+    except SigningFailed as error:
+        raise SigningFailed(
+            error.what,
+            stands=f"nothing was touched; that {author.name} began is the last entry of {journal.run}",
+            hint=f"dr resume {journal.run}   (--unsigned REASON goes on without a signature)",
+        ) from None
 
 
 def admit_rollback(folded: Folded) -> None:

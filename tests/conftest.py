@@ -7,7 +7,7 @@ import pytest
 from dr.demo.postgres import Pair, pair
 from tests.sshd import Fleet, fleet
 
-pytest_plugins = ["tests.localstack_fixture"]
+pytest_plugins = ["tests.keyring", "tests.localstack_fixture"]
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,10 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     version: str = ""
     detected: str = ""
     """When the trouble was detected (UTC, ISO 8601), if the operator said; recovery time counts from there."""
+    signer: str = ""
+    """Fingerprint of the key that signs the checkpoints of this process; empty: it signs nothing."""
+    unsigned: str = ""
+    """Why nothing is signed although `dr.toml` says that it should be."""
     format: Literal[1] = FORMAT
 
 
@@ -54,6 +58,9 @@ class RunResumed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     version: str = ""
     torn_bytes: int = 0
     torn_sha256: str = ""
+    signer: str = ""
+    """As in `RunStarted`, and `unsigned` too: somebody else may go on."""
+    unsigned: str = ""
 
 
 class RunStopped(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="run-stopped"):
@@ -192,7 +199,7 @@ Event = (
 )
 
 
-_TEXTS = frozenset({"because", "comment", "error", "reason", "why"})
+_TEXTS = frozenset({"because", "comment", "error", "reason", "unsigned", "why"})
 _EVIDENCE = frozenset({"before", "claim", "evidence"})
 _SAID = {
     kind: tuple(name for name in kind.__struct_fields__ if name in _TEXTS | _EVIDENCE) for kind in get_args(Event)

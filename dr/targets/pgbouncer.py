@@ -26,7 +26,7 @@ POLL: Final = 0.005
 CL_WAITING, SV_LOGIN = "cl_waiting", "sv_login"
 """Columns of SHOW POOLS; their places differ between versions."""
 
-Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:'=]+:\d+$", description="HOST:PORT as PgBouncer reaches it")]
+Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:'=]+:\d+$", description="HOST:PORT")]
 Entry = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_]+$")]
 
 
@@ -46,7 +46,9 @@ class PgbouncerReads(TargetConfig, frozen=True, tag="pgbouncer-reads"):
     standby: DatabaseName
     """Name of the target that takes the reads."""
     primary_at: Address
+    """Where PgBouncer reaches the primary."""
     standby_at: Address
+    """Where PgBouncer reaches the standby."""
     application: str
     """application_name of the sessions that read."""
     user: str = "pgbouncer"

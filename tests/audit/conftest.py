@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dr.audit.journal import LocalJournal, StoredRun
+from dr.audit.journal import LocalJournal
+from dr.audit.stored import StoredRun
 from tests.audit.written import create, write
 
 MEMORY = Path("/dev/shm")

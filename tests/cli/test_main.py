@@ -11,8 +11,8 @@ from dr.cli.main import COMMANDS, cli
 from dr.errors import exit_statuses
 from tests.cli.shell import ROOT, dr, environment
 
-HEAVY = {"ansible_runner", "boto3", "paramiko", "psycopg", "rich", "tenacity", "yaml"}
-PATHS = [*COMMANDS, "audit verify", "audit show"]
+HEAVY = {"ansible_runner", "boto3", "cryptography", "paramiko", "psycopg", "rich", "tenacity", "yaml"}
+PATHS = [*COMMANDS, "audit verify", "audit show", "audit export", "audit sign"]
 
 
 def command(path: str) -> click.Command:
@@ -89,7 +89,7 @@ def table() -> str:
     [
         (["dr", ""], set(COMMANDS)),
         (["dr", "re"], {"resume"}),
-        (["dr", "audit", ""], {"verify", "show"}),
+        (["dr", "audit", ""], {"verify", "show", "export", "sign"}),
         (["dr", "run", "--e"], {"--env"}),
         (["dr", "answer", "latest", "ro"], {"rollback"}),
     ],

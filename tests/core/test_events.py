@@ -85,9 +85,10 @@ def test_a_line_of_another_format_is_refused(event: bytes) -> None:
 
 NAMES = {
     *("about", "attempt", "choice", "choices", "detected", "environment", "finish", "format", "host", "mode"),
-    *("not_before", "plan", "question", "runbook", "service", "step", "torn_bytes", "torn_sha256", "version", "well"),
+    *("not_before", "plan", "question", "runbook", "service", "signer", "step", "torn_bytes", "torn_sha256", "version"),
+    "well",
 }
-SAID = {"because", "before", "claim", "comment", "error", "evidence", "reason", "text", "why"}
+SAID = {"because", "before", "claim", "comment", "error", "evidence", "reason", "text", "unsigned", "why"}
 
 
 @pytest.mark.parametrize("kind", [*KINDS, e.Question])

@@ -4,7 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dr.audit.journal import JOURNAL, Draft, LocalBook, LocalJournal, StoredRun
+from dr.audit.book import LocalBook
+from dr.audit.journal import JOURNAL, Draft, LocalJournal
+from dr.audit.stored import StoredRun
 from dr.core.events import Entry
 from dr.core.plan import Plan, encode_plan
 from dr.engine import Engine
