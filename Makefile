@@ -88,6 +88,8 @@ apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing
 debian:
 	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || $(call apt,pgbouncer) || \
 	  echo "pgbouncer is not installed and cannot be from here (that takes root and apt-get): its tests are skipped"
+	@[ -x /usr/sbin/sshd ] || $(call apt,openssh-server) || \
+	  echo "sshd is not installed and cannot be from here (that takes root and apt-get): the tests over SSH are skipped"
 
 # Resolved for every platform and Python at once, with the hashes of the index's files and no word of which index it was.
 # LocalStack's upstream is archived and newer versions of what it uses break it: its pins stay, only hashes are renewed.
@@ -96,7 +98,7 @@ lock: | $(VENV)/bin/python
 	  build/lock-venv/bin/python -m pip --disable-pip-version-check install --quiet uv; }
 	@set -eu; compile() { build/lock-venv/bin/uv pip compile --quiet --universal --python-version "$$@" \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'; }; \
-	compile 3.11 --upgrade --extra demo --extra dev --output-file requirements.lock pyproject.toml; \
+	compile 3.11 --upgrade --extra ansible --extra demo --extra dev --output-file requirements.lock pyproject.toml; \
 	compile 3.11 --upgrade --output-file benchmarks/peers.lock benchmarks/peers.in; \
 	compile 3.13 --output-file localstack/localstack-2026.3.0.lock localstack/localstack-2026.3.0.in; \
 	compile 3.11 --output-file localstack/localstack-4.13.1.lock localstack/localstack-4.13.1.in

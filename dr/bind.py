@@ -96,7 +96,11 @@ class _Binding:
             parameters=self._values,
             stages=stages,
             steady_state=steady_state,
-            targets={name: msgspec.to_builtins(targets[name]) for name in sorted(self._used) if name in targets},
+            targets={
+                name: msgspec.to_builtins(targets[name], enc_hook=encode_hook)
+                for name in sorted(self._used)
+                if name in targets
+            },
         )
 
     def _wrong(self) -> RunbookWrong:

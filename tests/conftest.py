@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from dr.demo.postgres import Pair, pair
+from tests.sshd import Fleet, fleet
 
 pytest_plugins = ["tests.keyring", "tests.localstack_fixture", "tests.moto_fixture"]
 
@@ -21,3 +22,17 @@ def fresh_postgres_pair() -> Iterator[Pair]:
     """A PostgreSQL primary and its standby that the test may stop, kill, promote or fill."""
     with pair() as servers:
         yield servers
+
+
+@pytest.fixture(scope="session")
+def ssh_fleet() -> Iterator[Fleet]:
+    """Three hosts to reach over SSH, shared by all tests: leave them as you found them."""
+    with fleet(3) as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def fresh_ssh_fleet() -> Iterator[Fleet]:
+    """Three hosts that the test may freeze or kill."""
+    with fleet(3) as hosts:
+        yield hosts

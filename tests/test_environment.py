@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dr.core.runbook import MAX_BYTES
-from dr.environment import load_config, place
+from dr.environment import absolute_paths, load_config, place
 from dr.errors import DrError, RunbookWrong, UsageError
 from dr.findings import Place
 from dr.targets.flagd import FlagdFile
+from dr.targets.ssh import SshGroup
 
 TEXT = """\
 [journal]
@@ -173,3 +174,11 @@ def test_wherever_it_is_damaged_it_is_read_or_refused_in_words(
 )
 def test_a_value_is_found_by_its_line(path: tuple[str, ...], found: tuple[int, int]) -> None:
     assert place(TEXT, path) == Place(*found)
+
+
+def test_a_path_that_may_be_left_out_is_made_absolute_when_it_is_given(tmp_path: Path) -> None:
+    group = SshGroup(hosts=("web1",), user="dr", known_hosts="known_hosts", key="keys/dr")
+    placed = absolute_paths(group, tmp_path)
+    assert isinstance(placed, SshGroup)
+    assert (placed.known_hosts, placed.key) == (f"{tmp_path}/known_hosts", f"{tmp_path}/keys/dr")
+    assert absolute_paths(SshGroup(hosts=("web1",), user="dr", known_hosts="/known"), tmp_path).key is None  # type: ignore[attr-defined]

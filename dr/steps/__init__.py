@@ -12,8 +12,10 @@ from dr.steps.http_request import HttpRequestStep
 from dr.steps.note import Note
 from dr.steps.notify import Notify
 from dr.steps.operator_confirm import OperatorConfirm
+from dr.steps.playbook_run import PlaybookRun
 from dr.steps.queries_terminate import QueriesTerminate
 from dr.steps.reads_shift import ReadsShift
+from dr.steps.ssh_command import SshCommand
 
 CATALOGUE = Catalogue(
     [
@@ -29,6 +31,8 @@ CATALOGUE = Catalogue(
         AwsRoute53Shift,
         HttpRequestStep,
         Notify,
+        SshCommand,
+        PlaybookRun,
         HealthVerify,
         OperatorConfirm,
         Note,

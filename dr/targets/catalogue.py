@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from dr.targets import apprise_url, aws, flagd, http_endpoint, pgbouncer, postgresql, sns, ssm_flags
+from dr.targets import ansible, apprise_url, aws, flagd, http_endpoint, pgbouncer, postgresql, sns, ssh, ssm_flags
 from dr.targets.protocols import Opening, Target, TargetConfig
 
 TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
@@ -19,6 +19,8 @@ TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
         ssm_flags.SsmFlags,
         sns.Sns,
         apprise_url.Apprise,
+        ssh.SshGroup,
+        ansible.AnsibleHosts,
     )
 }
 
@@ -46,5 +48,9 @@ def open_target(config: TargetConfig, opening: Opening) -> Target:
             return sns.open_target(config, opening)
         case apprise_url.Apprise():
             return apprise_url.open_target(config, opening)
+        case ssh.SshGroup():
+            return ssh.open_target(config, opening)
+        case ansible.AnsibleHosts():
+            return ansible.open_target(config, opening)
         case _:
             raise TypeError(f"{type(config).__name__} is not in the catalogue of targets")

@@ -4,8 +4,8 @@ Every call raises `TargetUnreachable` when the thing could not be asked, and tak
 target was opened with. A call that changes something is harmless when repeated.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import msgspec
 
@@ -248,4 +248,88 @@ class HttpEndpoint(Protocol):
 
     def get(self, path: str, *, timeout: float) -> HttpReply:
         """GET the path, which stands after the endpoint's own address; a redirect is an answer and is not followed."""
+        ...
+
+
+class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How a command ended on one host."""
+
+    host: str
+    status: int | None
+    """Its exit status. None: not known, because the host was not reached, was lost, or did not answer in time."""
+    said: str
+    """The end of its output; where the status is not known, why."""
+
+
+class HostGroup(Protocol):
+    """Hosts on which the same command is run."""
+
+    hosts: tuple[str, ...]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        hosts: Sequence[str],
+        *,
+        at_once: int,
+        go_on: Callable[[Sequence[HostAnswer]], bool],
+    ) -> tuple[HostAnswer, ...]:
+        """Run the command on these hosts, `at_once` of them at a time; one answer for each on which it was begun.
+
+        Never raises TargetUnreachable: that a host could not be asked is its answer.
+
+        Args:
+            argv: the command and its arguments; no shell reads them again.
+            hosts: some of `self.hosts`.
+            at_once: hosts on which it runs at the same time.
+            go_on: asked several times a second, with the answers so far, whether further hosts may begin. What it
+                raises ends the call and closes the connections; what was begun may go on on its host.
+        """
+        ...
+
+
+class Play(msgspec.Struct, frozen=True, kw_only=True):
+    """A playbook, and how it is to be run."""
+
+    playbook: str
+    """Its file in the target's folder of playbooks."""
+    variables: Mapping[str, object]
+    limit: str = ""
+    """A pattern of Ansible's that leaves out some hosts of the inventory."""
+    tags: tuple[str, ...] = ()
+    check: bool = False
+    """Change nothing, predict what would change."""
+
+
+class TaskEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How one task of a playbook ended on one host."""
+
+    host: str
+    task: str
+    outcome: Literal["ok", "changed", "failed", "unreachable", "skipped", "unpredicted"]
+    """`unpredicted`: in check mode it cannot be told what the task would do."""
+    said: str = ""
+
+
+class PlayEnd(msgspec.Struct, frozen=True, kw_only=True):
+    status: int
+    hosts: tuple[str, ...]
+    """Those it was played on."""
+
+
+TaskHeard = Callable[[TaskEnd | None], None]
+"""Gets each task's end as it comes, and None several times a second."""
+
+
+class PlaybookHosts(Protocol):
+    """Hosts on which playbooks can be run."""
+
+    def play(self, play: Play, heard: TaskHeard) -> PlayEnd:
+        """Run a playbook to its end; whatever becomes of it or of dr, no process stays behind.
+
+        What `heard` raises ends the playbook.
+
+        Raises:
+            LookupError: there is no such playbook, or it could not begin on any host.
+        """
         ...

@@ -1,0 +1,192 @@
+"""`playbook.run`: a playbook of Ansible, seen by its own check mode and undone by another playbook.
+
+That a playbook ended well proves nothing, and after a crash nobody knows how far it came. So it is asked again: where
+check mode predicts no change, it is in place. A task that check mode cannot predict makes the answer "unknown", never
+"nothing to do"; then a playbook of checks says it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+
+from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, Unknown, target
+from dr.targets.protocols import Play, PlaybookHosts, TaskEnd
+
+MOST_TOLD = 20
+"""Hosts whose tasks go into the evidence; all of them are named, up to `MOST_HOSTS` (safety rule 15)."""
+MOST_HOSTS = 200
+MOST_WORDS = 300
+
+Playbook = Annotated[str, msgspec.Meta(pattern=r"^(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_./-]*\.ya?ml$", max_length=200)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+Tag = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$", max_length=100)]
+
+Standing = Literal["in_place", "not_in_place", "unknown"]
+
+
+class PlaybookRun(
+    Step,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={"check_with": "check", "undo_with": "undo"},
+):
+    """Run a playbook of Ansible where it would change something.
+
+    It is in place on a host where its check mode predicts no change, or where the playbook named by `check` finds
+    nothing to fail on. It must do no harm when it is run again.
+    """
+
+    kind: ClassVar[str] = "playbook.run"
+    reversal: ClassVar[Reversal] = "undo"
+
+    hosts: Annotated[str, target(PlaybookHosts)]
+    playbook: Playbook
+    """Its file in the target's folder of playbooks."""
+    check_with: Playbook | None = None
+    """A playbook that changes nothing and fails on each host where the effect is not there; for what check mode cannot
+    predict."""
+    undo_with: Playbook | None = None
+    """A playbook that undoes it, run where it was not in place before. Without it: a point of no return."""
+    limit: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    """Ansible's pattern for a part of the inventory."""
+    tags: Annotated[tuple[Tag, ...], msgspec.Meta(max_length=50)] = ()
+    vars: dict[Name, Any] = msgspec.field(default_factory=dict)
+    """Extra variables. Those that are secret belong to the target."""
+
+    def summary(self) -> str:
+        part = f" ({self.limit})" if self.limit else ""
+        tags = f", only {', '.join(self.tags)}" if self.tags else ""
+        return f"Run the playbook {self.playbook} on {self.hosts}{part}{tags}"
+
+    def reverses(self) -> Reversal:
+        return "undo" if self.undo_with is not None else "impossible"
+
+    def preview(self, here: Here) -> Evidence:
+        """On which hosts it would change something, and which tasks would."""
+        return self._look(here).evidence()
+
+    def observe(self, here: Here) -> Observation:
+        seen = self._look(here)
+        # First what is unknown: a host that could not be asked may be half-way.
+        if unknown := seen.names("unknown"):
+            return Unknown(seen.words(unknown))
+        if missing := seen.names("not_in_place"):
+            return NotInPlace({**seen.evidence(), "findings": [seen.words(missing)]})
+        return InPlace(seen.evidence())
+
+    def apply(self, here: Here) -> Evidence:
+        """Raises PlaybookFailed."""
+        return self._change(here, self._play(self.playbook))
+
+    def undo(self, here: Here, before: Evidence) -> Evidence:
+        """On every host on which it was not in place before, also where it was applied only in part."""
+        assert self.undo_with is not None
+        hosts = _ours(before)
+        if not hosts:  # an empty limit would be no limit
+            return {}
+        return self._change(here, msgspec.structs.replace(self._play(self.undo_with), limit=",".join(hosts), tags=()))
+
+    def observe_undone(self, here: Here, before: Evidence) -> Observation:
+        seen, ours = self._look(here), _ours(before)
+        left = [host for host in seen.names("in_place") if host in ours]
+        unseen = [host for host in ours if host not in {*seen.names("in_place"), *seen.names("not_in_place")}]
+        if left:
+            return NotInPlace({**seen.evidence(), "findings": [f"still in place on {', '.join(left[:MOST_TOLD])}"]})
+        if unseen:
+            return Unknown(seen.words(unseen))
+        return InPlace(seen.evidence())
+
+    def _play(self, playbook: str, *, check: bool = False) -> Play:
+        return Play(playbook=playbook, variables=self.vars, limit=self.limit, tags=self.tags, check=check)
+
+    def _look(self, here: Here) -> "_Seen":
+        if self.check_with is None:
+            return self._asked(here, self._play(self.playbook, check=True), _predicted)
+        return self._asked(here, msgspec.structs.replace(self._play(self.check_with), tags=()), _checked)
+
+    def _asked(self, here: Here, play: Play, judge: Callable[[Sequence[TaskEnd]], Standing]) -> "_Seen":
+        """What the playbook says of each host. Raises LookupError when there are too many."""
+        tasks: list[TaskEnd] = []
+        end = here.reach(PlaybookHosts, self.hosts).play(play, _listener(here, tasks, aloud=False))
+        if len(end.hosts) > MOST_HOSTS:
+            raise LookupError(f"{play.playbook} is for {len(end.hosts)} hosts, more than {MOST_HOSTS}; give a `limit`")
+        by_host = {host: [task for task in tasks if task.host == host] for host in end.hosts}
+        return _Seen({host: (judge(found), found) for host, found in by_host.items()})
+
+    def _change(self, here: Here, play: Play) -> Evidence:
+        tasks: list[TaskEnd] = []
+        end = here.reach(PlaybookHosts, self.hosts).play(play, _listener(here, tasks, aloud=True))
+        wrong = [task for task in tasks if task.outcome in {"failed", "unreachable"}]
+        if wrong or end.status:
+            raise PlaybookFailed(f"{play.playbook} ended with status {end.status}: " + "; ".join(map(_say, wrong[:5])))
+        told = {host: Counter(task.outcome for task in tasks if task.host == host) for host in end.hosts[:MOST_TOLD]}
+        return {"playbook": play.playbook, "hosts": told, "of": len(end.hosts)}
+
+
+class PlaybookFailed(Exception):
+    """A task failed or a host could not be reached. Says nothing about what stands there."""
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """How each host stands, and the tasks that say so."""
+
+    hosts: Mapping[str, tuple[Standing, Sequence[TaskEnd]]]
+
+    def names(self, standing: Standing) -> list[str]:
+        return [host for host, (stands, _) in self.hosts.items() if stands == standing]
+
+    def words(self, hosts: Sequence[str]) -> str:
+        more = f"; and {len(hosts) - MOST_TOLD} more hosts" if len(hosts) > MOST_TOLD else ""
+        return "; ".join(f"{host}: {self._why(host)}" for host in hosts[:MOST_TOLD]) + more
+
+    def evidence(self) -> Evidence:
+        """First told is what is not as it should be."""
+        told = [*self.names("unknown"), *self.names("not_in_place")][:MOST_TOLD]
+        standings: tuple[Standing, ...] = ("in_place", "not_in_place", "unknown")
+        return {**{standing: self.names(standing) for standing in standings}, "said": {h: self._why(h) for h in told}}
+
+    def _why(self, host: str) -> str:
+        _, tasks = self.hosts.get(host, ("unknown", ()))
+        telling = [task for task in tasks if task.outcome not in {"ok", "skipped"}]
+        return "; ".join(_say(task, host=False) for task in telling)[:MOST_WORDS] or "it was not played on"
+
+
+def _predicted(tasks: Sequence[TaskEnd]) -> Standing:
+    """What check mode says of a host."""
+    outcomes = {task.outcome for task in tasks}
+    if outcomes & {"failed", "unreachable", "unpredicted"}:
+        return "unknown"
+    return "not_in_place" if "changed" in outcomes else "in_place"
+
+
+def _checked(tasks: Sequence[TaskEnd]) -> Standing:
+    """What a playbook of checks says of a host."""
+    outcomes = {task.outcome for task in tasks}
+    if "unreachable" in outcomes:
+        return "unknown"
+    return "not_in_place" if "failed" in outcomes else "in_place"
+
+
+def _listener(here: Here, tasks: list[TaskEnd], *, aloud: bool) -> Callable[[TaskEnd | None], None]:
+    def heard(task: TaskEnd | None) -> None:
+        here.sleep(0)  # hears a stop
+        if task is not None:
+            tasks.append(task)
+            if aloud and task.outcome != "skipped":
+                here.say(_say(task))
+
+    return heard
+
+
+def _ours(before: Evidence) -> list[str]:
+    """The hosts on which the step may have brought the effect about."""
+    return msgspec.convert(before["not_in_place"], list[str])
+
+
+def _say(task: TaskEnd, *, host: bool = True) -> str:
+    outcome = {"unpredicted": "check mode cannot predict it; name a playbook of checks in `check`"}
+    words = [f"{task.task}: {outcome.get(task.outcome, task.outcome)}", task.said[:MOST_WORDS]]
+    return (f"{task.host}: " if host else "") + ": ".join(word for word in words if word)
