@@ -1,28 +1,27 @@
 """The technologies there are, by the `type` that `dr.toml` says. Importing this loads none of their libraries."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from dr.targets import ansible, apprise_url, aws, flagd, http_endpoint, pgbouncer, postgresql, sns, ssh, ssm_flags
 from dr.targets.protocols import Opening, Target, TargetConfig
 
-TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
-    str(kind.__struct_config__.tag): kind
-    for kind in (
-        postgresql.Postgresql,
-        flagd.FlagdFile,
-        flagd.FlagdReads,
-        pgbouncer.PgbouncerReads,
-        http_endpoint.Http,
-        http_endpoint.HttpApi,
-        aws.Aws,
-        ssm_flags.SsmFlags,
-        sns.Sns,
-        apprise_url.Apprise,
-        ssh.SshGroup,
-        ansible.AnsibleHosts,
-    )
+_OPENERS: Final[Mapping[type[TargetConfig], Callable[[Any, Opening], Target]]] = {
+    postgresql.Postgresql: postgresql.open_target,
+    flagd.FlagdFile: flagd.open_target,
+    flagd.FlagdReads: flagd.open_target,
+    pgbouncer.PgbouncerReads: pgbouncer.open_target,
+    http_endpoint.Http: http_endpoint.open_target,
+    http_endpoint.HttpApi: http_endpoint.open_target,
+    aws.Aws: aws.open_target,
+    ssm_flags.SsmFlags: ssm_flags.open_target,
+    sns.Sns: sns.open_target,
+    apprise_url.Apprise: apprise_url.open_target,
+    ssh.SshGroup: ssh.open_target,
+    ansible.AnsibleHosts: ansible.open_target,
 }
+
+TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {str(kind.__struct_config__.tag): kind for kind in _OPENERS}
 
 
 def open_target(config: TargetConfig, opening: Opening) -> Target:
@@ -30,27 +29,8 @@ def open_target(config: TargetConfig, opening: Opening) -> Target:
 
     Raises:
         TargetUnreachable: it could not be opened within the time given.
+        TypeError: there is no such technology.
     """
-    match config:
-        case postgresql.Postgresql():
-            return postgresql.open_target(config, opening)
-        case flagd.FlagdFile() | flagd.FlagdReads():
-            return flagd.open_target(config, opening)
-        case pgbouncer.PgbouncerReads():
-            return pgbouncer.open_target(config, opening)
-        case http_endpoint.Http() | http_endpoint.HttpApi():
-            return http_endpoint.open_target(config, opening)
-        case aws.Aws():
-            return aws.open_target(config, opening)
-        case ssm_flags.SsmFlags():
-            return ssm_flags.open_target(config, opening)
-        case sns.Sns():
-            return sns.open_target(config, opening)
-        case apprise_url.Apprise():
-            return apprise_url.open_target(config, opening)
-        case ssh.SshGroup():
-            return ssh.open_target(config, opening)
-        case ansible.AnsibleHosts():
-            return ansible.open_target(config, opening)
-        case _:
-            raise TypeError(f"{type(config).__name__} is not in the catalogue of targets")
+    if type(config) not in _OPENERS:
+        raise TypeError(f"{type(config).__name__} is not in the catalogue of targets")
+    return _OPENERS[type(config)](config, opening)
