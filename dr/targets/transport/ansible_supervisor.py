@@ -31,7 +31,7 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 PAUSE: Final = 0.02
 """Seconds between two looks for what is still alive."""
 LONGEST_SOCKETS: Final = 70
-"""Characters of the folder of ssh's sockets; with their names the kernel takes 107. Beyond it no connection is shared."""
+"""Characters of the folder of ssh's sockets; with their names the kernel takes 107. Beyond it none is shared."""
 LARGEST_ORDER: Final = 4 * 1024 * 1024
 MOST_SAID: Final = 500
 
