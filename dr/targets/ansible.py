@@ -24,14 +24,17 @@ class AnsibleHosts(TargetConfig, frozen=True, tag="ansible"):
     speaks: ClassVar[tuple[str, ...]] = ("PlaybookHosts",)
 
     inventory: LocalPath
+    """Ansible's inventory, a file or a folder."""
     playbooks: LocalPath
     """The folder of the playbooks that steps name."""
     user: str = ""
+    """Who logs in; left empty, the inventory says it."""
     key: LocalPath | None = None
     """Private key; without one the keys of the SSH agent are tried."""
     known_hosts: LocalPath | None = None
     """Where the hosts' keys are; without it, where OpenSSH looks. A host that is not in it is refused, never added."""
     vault_password: SecretRef | None = None
+    """Opens what is encrypted with ansible-vault."""
     secrets: dict[VariableName, SecretRef] = msgspec.field(default_factory=dict)
     """Extra variables that are secret. They reach Ansible by a file, not by its command line."""
 

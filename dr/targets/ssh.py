@@ -32,7 +32,9 @@ class SshGroup(TargetConfig, frozen=True, tag="ssh"):
     speaks: ClassVar[tuple[str, ...]] = ("HostGroup",)
 
     hosts: Annotated[tuple[Address, ...], msgspec.Meta(min_length=1, max_length=200)]
+    """The hosts, in the order in which a command begins on them."""
     user: User
+    """Who logs in."""
     known_hosts: LocalPath
     """Where the hosts' keys are, in the format of OpenSSH. A host that is not in it is refused, and never added."""
     key: LocalPath | None = None
@@ -42,6 +44,7 @@ class SshGroup(TargetConfig, frozen=True, tag="ssh"):
     jump: Address | None = None
     """Host through which the others are reached; it takes the same key, and its own is in `known_hosts`, too."""
     jump_user: User | None = None
+    """Who logs in to the jump host; left out, the same as `user`."""
     keepalive: Duration = duration("15s")
     """How often a silent connection is given a sign of life; `0s` for never."""
     may_be_down: Annotated[int, msgspec.Meta(ge=0)] = 0

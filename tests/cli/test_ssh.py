@@ -41,7 +41,7 @@ def made(fleet: Fleet) -> list[str]:
     return [(host.folder / "made").read_text() for host in fleet.hosts if (host.folder / "made").exists()]
 
 
-def test_a_run_reaches_every_host_and_its_rollback_too(folder: Path, fresh_ssh_fleet: Fleet) -> None:
+def test_a_run_reaches_every_host_and_a_second_one_finds_it_done(folder: Path, fresh_ssh_fleet: Fleet) -> None:
     let_go(fresh_ssh_fleet)
     seen = dr(folder, "run", "deploy.yaml", "--env", "site", "--yes")
     assert seen.status == 0, seen.err
@@ -63,6 +63,17 @@ def test_a_killed_run_is_resumed_without_running_a_command_twice(folder: Path, f
         assert process.wait(60) == 0
     assert made(fresh_ssh_fleet) == ["x\n"] * 3
     assert types(folder).count("apply-started") == 1
+
+
+def test_a_run_that_fails_later_is_rolled_back_on_every_host(folder: Path, fresh_ssh_fleet: Fleet) -> None:
+    let_go(fresh_ssh_fleet)
+    (fresh_ssh_fleet.hosts[0].folder / "made").write_text("theirs\n")
+    fails = "  - {id: fail, kind: ssh.command, on_failure: rollback, retry: {attempts: 1}, with: "
+    fails += "{hosts: web, check: ['false'], apply: ['false'], undo: ['true']}}\n"
+    (folder / "deploy.yaml").write_text(RUNBOOK + fails)
+    seen = dr(folder, "run", "deploy.yaml", "--env", "site", "--yes")
+    assert seen.status == 4, seen.err
+    assert made(fresh_ssh_fleet) == ["theirs\n"]
 
 
 def test_a_host_that_is_down_is_told_before_anything_is_touched(folder: Path, fresh_ssh_fleet: Fleet) -> None:

@@ -45,8 +45,8 @@ def play(config: AnsibleHosts, playbook: str, **how: Any) -> tuple[PlayEnd, list
 def test_a_secret_reaches_the_playbook_and_nobody_else(
     web: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "temporary"
-    folder.mkdir()
+    folder = tmp_path / "a place for temporary files with a name too long for a socket" / "temporary"
+    folder.mkdir(parents=True)
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setenv("DB_PASSWORD", SECRET)
     monkeypatch.setattr("tempfile.tempdir", None)
@@ -138,7 +138,8 @@ def test_a_second_playbook_of_the_same_step_waits_for_the_end_of_the_first(web: 
     assert not ansible_play.is_under_way("dr:run:step:")
 
 
-def test_the_supervisor_killed_is_told_as_that(web: Fleet, tmp_path: Path) -> None:
+def test_the_supervisor_killed_is_told_as_that(web: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # its folder stays: nobody is left to remove it
     config = prepared(web, tmp_path, {"slowly.yml": SLOWLY})
 
     def kill(_: TaskEnd | None) -> None:

@@ -30,6 +30,8 @@ CALLBACKS: Final = Path(__file__).parent / "ansible_callbacks"
 PR_SET_CHILD_SUBREAPER: Final = 36
 PAUSE: Final = 0.02
 """Seconds between two looks for what is still alive."""
+LONGEST_SOCKETS: Final = 70
+"""Characters of the folder of ssh's sockets; with their names the kernel takes 107. Beyond it none is shared."""
 LARGEST_ORDER: Final = 4 * 1024 * 1024
 MOST_SAID: Final = 500
 
@@ -126,7 +128,10 @@ class Playing:
         return arguments + ["--check"] * order.check
 
     def _environment(self) -> dict[str, str]:
+        sockets = str(self._folder / "ssh")
+        shared = {} if len(sockets) <= LONGEST_SOCKETS else {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no"}
         return {
+            **shared,
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             "ANSIBLE_CALLBACKS_ENABLED": "dr_skipped",
             "ANSIBLE_HOST_KEY_CHECKING": "True",
@@ -135,7 +140,7 @@ class Playing:
             # Only without it do commands get a terminal, whose end is what ends them on their host when all is killed.
             "ANSIBLE_PIPELINING": "False",
             "ANSIBLE_RETRY_FILES_ENABLED": "False",
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._folder / "ssh"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets,
             "DR_SKIPPED": str(self._folder / "skipped"),
         }
 
