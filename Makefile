@@ -86,8 +86,10 @@ apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing
   </dev/null >/dev/null 2>&1; }
 
 debian:
-	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || $(call apt,pgbouncer) || \
-	  echo "pgbouncer is not installed and cannot be from here (that takes root and apt-get): its tests are skipped"
+	@for program in pgbouncer haproxy; do \
+	  command -v $$program >/dev/null || [ -x /usr/sbin/$$program ] || $(call apt,$$program) || \
+	  echo "$$program is not installed and cannot be from here (that takes root and apt-get): its tests are skipped"; \
+	done
 
 # Resolved for every platform and Python at once, with the hashes of the index's files and no word of which index it was.
 # LocalStack's upstream is archived and newer versions of what it uses break it: its pins stay, only hashes are renewed.

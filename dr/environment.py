@@ -202,9 +202,15 @@ def absolute_paths(config: TargetConfig, folder: Path) -> TargetConfig:
     changes = {}
     for field in getattr(info, "fields", ()):
         value = getattr(config, field.name)
-        if isinstance(field.type, msgspec.inspect.Metadata) and (field.type.extra or {}).get("path") and value:
+        if value and _is_path(field.type):
             changes[field.name] = str(folder / value)
     return msgspec.structs.replace(config, **changes) if changes else config
+
+
+def _is_path(kind: msgspec.inspect.Type) -> bool:
+    if isinstance(kind, msgspec.inspect.UnionType):  # a path or nothing
+        return any(_is_path(member) for member in kind.types)
+    return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("path"))
 
 
 def _common(names: list[str], path: ValuePath) -> list[str]:

@@ -149,6 +149,8 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _way(self, router: ReadRouter, began: Share) -> Iterator[Share]:
         """The shares still to be set, one after the other.
 
+        A goal that is reached is set once more: reads were seen elsewhere, or a crash came in the middle of setting it.
+
         Raises:
             LookupError: the router cannot set the goal.
         """
@@ -156,8 +158,9 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.stages[-1] not in possible:
             raise LookupError(f"{self.router} cannot send {self.stages[-1]}% to the {self.to}, only {possible}")
         stages = {max(percent for percent in possible if percent <= stage) for stage in self.stages}
+        arrived = self._arrived(began)
         for percent in sorted(stages):
-            if percent > self._arrived(began):
+            if percent > arrived or percent == arrived == self.stages[-1]:
                 yield Share(standby=percent if self.to == "standby" else 100 - percent)
 
     def _watch(self, here: Here, router: ReadRouter) -> Evidence:

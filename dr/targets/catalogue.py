@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from dr.targets import flagd, http_endpoint, pgbouncer, postgresql
+from dr.targets import flagd, haproxy, http_endpoint, pgbouncer, postgresql
 from dr.targets.protocols import Opening, Target, TargetConfig
 
 TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
@@ -13,6 +13,7 @@ TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
         flagd.FlagdFile,
         flagd.FlagdReads,
         pgbouncer.PgbouncerReads,
+        haproxy.HaproxyReads,
         http_endpoint.Http,
     )
 }
@@ -31,6 +32,8 @@ def open_target(config: TargetConfig, opening: Opening) -> Target:
             return flagd.open_target(config, opening)
         case pgbouncer.PgbouncerReads():
             return pgbouncer.open_target(config, opening)
+        case haproxy.HaproxyReads():
+            return haproxy.open_target(config, opening)
         case http_endpoint.Http():
             return http_endpoint.open_target(config, opening)
         case _:

@@ -24,6 +24,7 @@ from dr.targets.http_endpoint import Http
 from dr.targets.postgresql import Postgresql
 from dr.targets.protocols import ReadRouter, TargetConfig, TargetUnreachable
 from tests.bouncer import APPLICATION, bouncer
+from tests.haproxy import haproxy
 from tests.here import TestHere, World
 from tests.website import website
 
@@ -359,6 +360,24 @@ def test_through_pgbouncer_the_same_runbook_takes_the_stages_it_can(postgres_pai
             assert isinstance(undo_and_look(world, step(), {"standby_percent": 0}), InPlace)
         with world.act() as here, pytest.raises(LookupError, match="cannot send 25% to the standby, only"):
             step(stages=(25,)).apply(here)
+
+
+def test_what_a_crash_left_unfinished_at_the_goal_is_finished_by_the_next_attempt(postgres_pair: Pair) -> None:
+    """HAProxy has the weights, and dr died before it ended the sessions on the primary."""
+    once = step(stages=(100,), seen_within=Duration(0.2))
+    with haproxy(postgres_pair) as running, running.connect() as stays, running.connect() as leaves:
+        world = world_of(postgres_pair, running.config(end_sessions=True))
+        running.ask("set server reads/second weight 100")
+        running.ask("set server reads/first weight 0")
+        with repeating(lambda: stays.execute(READ)):
+            with world.look() as here:
+                assert isinstance(once.observe(here), NotInPlace)
+            with world.act() as here:
+                once.apply(here)
+        with pytest.raises(psycopg.OperationalError):
+            leaves.execute(READ)
+        with running.connect() as again, repeating(lambda: again.execute(READ)), world.act() as here:
+            assert isinstance(once.observe(here), InPlace)
 
 
 @pytest.mark.parametrize("stages", [[50, 25], [50, 50], [0, 100], [101], []])
