@@ -160,3 +160,21 @@ def test_reads_do_not_come_back_to_a_primary_that_is_full(shop: Shop) -> None:
         seen = shop.run(TO_PRIMARY)
     assert seen.status == 5, seen.out + seen.err
     assert shop.where() == {"standby"}
+
+
+def test_reads_leave_a_dead_standby_at_once_and_a_person_says_what_dr_cannot_see(
+    fresh_postgres_pair: Pair, tmp_path: Path
+) -> None:
+    with website() as site, haproxy(fresh_postgres_pair) as proxy:
+        shop = Shop(tmp_path, proxy, site)
+        proxy.ask("set server reads/second weight 100")
+        proxy.ask("set server reads/first weight 0")
+        fresh_postgres_pair.standby.kill()
+        assert shop.run(TO_PRIMARY).status == 16
+        seen = shop.run(TO_PRIMARY, "--ungraceful")
+        assert seen.status == 5, seen.out + seen.err
+        assert "0% of the reads go to standby" in seen.out
+        assert "90% of the reads" not in seen.out
+        assert shop.where() == {"primary"}
+        ruled = shop.dr("answer", "latest", "done")
+        assert ruled.status == 0, ruled.out + ruled.err
