@@ -86,8 +86,10 @@ apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing
   </dev/null >/dev/null 2>&1; }
 
 debian:
-	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || $(call apt,pgbouncer) || \
-	  echo "pgbouncer is not installed and cannot be from here (that takes root and apt-get): its tests are skipped"
+	@for program in pgbouncer haproxy; do \
+	  command -v $$program >/dev/null || [ -x /usr/sbin/$$program ] || $(call apt,$$program) || \
+	  echo "$$program is not installed and cannot be from here (that takes root and apt-get): its tests are skipped"; \
+	done
 	@[ -x /usr/sbin/sshd ] || $(call apt,openssh-server) || \
 	  echo "sshd is not installed and cannot be from here (that takes root and apt-get): the tests over SSH are skipped"
 

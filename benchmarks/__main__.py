@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import check, journal_s3, resume, ssh, start, steps, verify
+from benchmarks import check, journal_s3, reads, resume, ssh, start, steps, verify
 from benchmarks.goals import Row, table, write_json
 from benchmarks.measure import Place, fresh
 
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Place], Iterator[Row]]] = {
     "check": check.measure,
     "journal-s3": journal_s3.measure,
     "ssh": ssh.measure,
+    "reads": reads.measure,
 }
 
 

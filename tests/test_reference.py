@@ -120,7 +120,9 @@ def test_parts_of_a_kind_are_explained_with_it() -> None:
 
 
 def test_a_target_is_named_by_the_types_it_can_have_in_dr_toml() -> None:
-    assert "  router: a target of type flagd-reads or pgbouncer-reads (required)" in kind_lines("reads.shift")
+    assert "  router: a target of type flagd-reads or pgbouncer-reads or haproxy-reads (required)" in kind_lines(
+        "reads.shift"
+    )
 
 
 def test_every_kind_and_every_target_is_listed_with_the_first_line_it_says_of_itself(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """`reads.shift`: an application's reads move from one database server to the other, in stages.
 
 A standby that lags, or that cannot carry the reads, sends everything back to the sick primary at the worst moment. So
-each stage is watched, and what deviates is shifted back at once. A router that says it has shifted proves nothing: the
-step is done when the reads are seen where they should be, on both servers.
+its room is checked first, each stage is watched, and what deviates is shifted back at once. A router that says it has
+shifted proves nothing: the step is done when the reads are seen where they should be, on both servers.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
@@ -12,7 +13,16 @@ import msgspec
 
 from dr.core.duration import Duration, duration
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, Unknown, target
-from dr.targets.protocols import Database, HttpEndpoint, Lag, ReadRouter, Share, TargetUnreachable
+from dr.targets.protocols import (
+    Connections,
+    Database,
+    HttpEndpoint,
+    Lag,
+    Overloaded,
+    ReadRouter,
+    Share,
+    TargetUnreachable,
+)
 
 EVERY = 0.1
 """Seconds between two looks at a stage."""
@@ -26,6 +36,10 @@ Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 
 class ShiftedBack(Exception):
     """A stage deviated, and the reads are where they were before."""
+
+
+class NoRoom(Exception):
+    """The standby has not enough free connections for what would come; nothing was moved."""
 
 
 class _Deviation(Exception):
@@ -84,6 +98,9 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seen_within: Duration = duration("10s")
     """How long it may take until reads are seen only where they were sent: applications learn of a flag with delay."""
     errors: ErrorLimit | None = None
+    check_room: bool = True
+    """Refuse when the standby has fewer connections free than would come. `false` overrides that: connections are then
+    refused to some clients, unless the application needs fewer on the standby than it has on the primary."""
 
     def __post_init__(self) -> None:
         if list(self.stages) != sorted(set(self.stages)):
@@ -100,10 +117,11 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.settle * len(self.stages) + self.seen_within
 
     def preview(self, here: Here) -> Evidence:
-        """Where the reads go, and how far the standby is behind."""
+        """Where the reads go, how far the standby is behind, and its room for connections."""
         router = here.reach(ReadRouter, self.router)
-        lag = here.reach(Database, router.standby).lag_behind(here.reach(Database, router.primary))
-        return {"standby_percent": router.share().standby, "lag_seconds": round(lag.seconds, 3)}
+        lag = here.reach(Database, router.standby).lag_behind(self._primary(here, router))
+        seen = {"standby_percent": router.share().standby, "lag_seconds": round(lag.seconds, 3)}
+        return {**seen, **(self._room(here, router, self.stages[-1]).facts() if self.to == "standby" else {})}
 
     def observe(self, here: Here) -> Observation:
         share = here.reach(ReadRouter, self.router).share()
@@ -115,10 +133,13 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         router = here.reach(ReadRouter, self.router)
         began = now = router.share()
         seen: list[Evidence] = []
+        room = self._check_room(here, router, self.stages[-1]) if self.to == "standby" else {}
         for share in self._way(router, began):
             try:
                 if self.to == "standby":
                     self._check_lag(here, router)
+                else:
+                    self._primary(here, router)
                 router.shift(share)
                 now = share
                 here.say(f"{share.standby}% of the reads go to {router.standby}")
@@ -128,12 +149,13 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     raise
                 router.shift(began)
                 raise ShiftedBack(f"shifted back to {began.standby}% on {router.standby}: {deviation}") from None
-        return {"standby_percent_before": began.standby, "stages": seen}
+        return {"standby_percent_before": began.standby, **room, "stages": seen}
 
     def undo(self, here: Here, before: Evidence) -> Evidence:
         router = here.reach(ReadRouter, self.router)
         share = _share(before)
         if share.standby > router.share().standby:
+            self._check_room(here, router, share.standby)
             self._check_lag(here, router)
         router.shift(share)
         return {"standby_percent": share.standby}
@@ -149,6 +171,8 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _way(self, router: ReadRouter, began: Share) -> Iterator[Share]:
         """The shares still to be set, one after the other.
 
+        A goal that is reached is set once more: reads were seen elsewhere, or a crash came in the middle of setting it.
+
         Raises:
             LookupError: the router cannot set the goal.
         """
@@ -156,8 +180,9 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.stages[-1] not in possible:
             raise LookupError(f"{self.router} cannot send {self.stages[-1]}% to the {self.to}, only {possible}")
         stages = {max(percent for percent in possible if percent <= stage) for stage in self.stages}
+        arrived = self._arrived(began)
         for percent in sorted(stages):
-            if percent > self._arrived(began):
+            if percent > arrived or percent == arrived == self.stages[-1]:
                 yield Share(standby=percent if self.to == "standby" else 100 - percent)
 
     def _watch(self, here: Here, router: ReadRouter) -> Evidence:
@@ -178,23 +203,70 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         TargetUnreachable: it is the primary that is gone, so that there is nowhere to go back to.
         """
-        primary = here.reach(Database, router.primary)
+        primary = self._primary(here, router)
         try:
             lag = here.reach(Database, router.standby).lag_behind(primary)
         except LookupError as error:
             raise _Deviation(str(error)) from None
         except TargetUnreachable as error:
-            primary.wal_position()
+            self._primary(here, router)
             raise _Deviation(str(error)) from None
         if lag.seconds > self.max_lag:
             behind = f"{router.standby} is {lag.seconds:.3g} s ({lag.bytes} bytes) behind {router.primary}"
             raise _Deviation(f"{behind}, at most {self.max_lag} is allowed")
         return lag
 
+    def _check_room(self, here: Here, router: ReadRouter, percent: int) -> Evidence:
+        """Raises NoRoom."""
+        room = self._room(here, router, percent)
+        if room.coming > room.standby.free and self.check_room:
+            used = f"{room.standby.used} of {room.standby.limit} are in use"
+            raise NoRoom(
+                f"{router.standby} has {room.standby.free} connections free ({used}), but {room.coming} of "
+                f"{router.application!r} would come from {router.primary}. Nothing was moved; make room there, "
+                f"shift less than {percent}%, or override with `check_room: false`"
+            )
+        return room.facts()
+
+    def _room(self, here: Here, router: ReadRouter, percent: int) -> "_Room":
+        """What would come to the standby with that share, if the application keeps as many connections as now."""
+        standby = here.reach(Database, router.standby).connections(router.application)
+        primary = self._primary(here, router).connections(router.application)
+        there = math.ceil((standby.application + primary.application) * percent / ALL)
+        return _Room(standby=standby, coming=max(0, there - standby.application))
+
+    def _primary(self, here: Here, router: ReadRouter) -> Database:
+        """The primary, which answers.
+
+        Raises:
+            TargetUnreachable: it does not; the words tell an overloaded one from a dead one, as far as that is seen.
+        """
+        try:
+            primary = here.reach(Database, router.primary)
+            primary.wal_position()
+        except Overloaded as error:
+            full = f"{error}. It is overloaded, not dead: end what fills it (queries.terminate, feature.disable)"
+            raise Overloaded(
+                f"{full}, or let dr's role use reserved connections (pg_use_reserved_connections)"
+            ) from None
+        except TargetUnreachable as error:
+            raise TargetUnreachable(f"{error}. {self._pulse(here, router)}") from None
+        return primary
+
+    def _pulse(self, here: Here, router: ReadRouter) -> str:
+        """What the standby knows of a primary that does not answer."""
+        try:
+            receives = here.reach(Database, router.standby).receives()
+        except TargetUnreachable as error:
+            return f"Whether it is dead or overloaded is not known: {error}"
+        if receives:
+            return f"It is not dead but overloaded, or out of reach from here: {router.standby} still receives from it"
+        return f"It seems dead, not overloaded: {router.standby} receives nothing from it either; consider a failover"
+
     def _seen_at(self, here: Here, share: Share) -> Observation:
         """Whether the servers themselves show reads where `share` sends them, and for `settle` nowhere else."""
         router = here.reach(ReadRouter, self.router)
-        standby, primary = here.reach(Database, router.standby), here.reach(Database, router.primary)
+        standby, primary = here.reach(Database, router.standby), self._primary(here, router)
         began = clean_since = here.now()
         seen = ever = _Reads()
         while True:
@@ -217,6 +289,16 @@ class ReadsShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return Unknown(f"no read of the application {router.application!r} was seen on either server")
         where = f"{ever.standby} on {router.standby}, {ever.primary} on {router.primary}"
         return NotInPlace({**facts, "findings": [f"{share.standby}% should go to {router.standby}; seen: {where}"]})
+
+
+class _Room(msgspec.Struct, frozen=True):
+    """The standby's connections, and how many would come."""
+
+    standby: Connections
+    coming: int
+
+    def facts(self) -> Evidence:
+        return {"connections_free": self.standby.free, "connections_coming": self.coming}
 
 
 class _Reads(msgspec.Struct, frozen=True):

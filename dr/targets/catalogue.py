@@ -3,7 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from dr.targets import ansible, apprise_url, aws, flagd, http_endpoint, pgbouncer, postgresql, sns, ssh, ssm_flags
+from dr.targets import (
+    ansible,
+    apprise_url,
+    aws,
+    flagd,
+    haproxy,
+    http_endpoint,
+    pgbouncer,
+    postgresql,
+    sns,
+    ssh,
+    ssm_flags,
+)
 from dr.targets.protocols import Opening, Target, TargetConfig
 
 _OPENERS: Final[Mapping[type[TargetConfig], Callable[[Any, Opening], Target]]] = {
@@ -11,6 +23,7 @@ _OPENERS: Final[Mapping[type[TargetConfig], Callable[[Any, Opening], Target]]] =
     flagd.FlagdFile: flagd.open_target,
     flagd.FlagdReads: flagd.open_target,
     pgbouncer.PgbouncerReads: pgbouncer.open_target,
+    haproxy.HaproxyReads: haproxy.open_target,
     http_endpoint.Http: http_endpoint.open_target,
     http_endpoint.HttpApi: http_endpoint.open_target,
     aws.Aws: aws.open_target,

@@ -11,7 +11,16 @@ from urllib.parse import unquote
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference, is_reference
-from dr.targets.protocols import Database, Lag, Opening, Session, SessionMatch, TargetConfig, TargetUnreachable
+from dr.targets.protocols import (
+    Connections,
+    Database,
+    Lag,
+    Opening,
+    Session,
+    SessionMatch,
+    TargetConfig,
+    TargetUnreachable,
+)
 
 if TYPE_CHECKING:
     from dr.targets.transport.libpq import Client
@@ -118,6 +127,14 @@ class PostgresqlDatabase:
         [(position,)] = self._client.rows(_WAL_POSITION)
         return int(position)
 
+    def receives(self) -> bool:
+        [(receivers,)] = self._client.rows(_RECEIVERS)
+        return bool(receivers)
+
+    def connections(self, application: str) -> Connections:
+        [(limit, used, own)] = self._client.rows(_CONNECTIONS, [application])
+        return Connections(limit=int(limit), used=int(used), application=int(own))
+
     def reads_seen(self, application: str, window: float) -> int:
         [(since,)] = self._client.rows("select clock_timestamp()")
         end = time.monotonic() + window
@@ -202,5 +219,15 @@ _WAL_POSITION: Final = """
 """
 _LAST_REPLAYED: Final = """
     select extract(epoch from coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time()))::float8
+"""
+# To whoever may not see its details the receiver shows no status.
+_RECEIVERS: Final = "select count(*) from pg_stat_wal_receiver where coalesce(status, 'streaming') = 'streaming'"
+# `reserved_connections` is there since PostgreSQL 16. Walsenders, which have a limit of their own, are in no database.
+_CONNECTIONS: Final = """
+    select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+             - coalesce(current_setting('reserved_connections', true), '0')::int,
+           count(*), count(*) filter (where application_name = %s)
+      from pg_stat_activity
+     where coalesce(backend_type, 'client backend') = 'client backend' and datid is not null
 """
 _SYSTEM: Final = "select system_identifier::text from pg_control_system()"

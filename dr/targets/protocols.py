@@ -53,6 +53,10 @@ class TargetUnreachable(Exception):
     """The target could not be asked: refused, timed out, wrong credentials. Says nothing about what it did before."""
 
 
+class Overloaded(TargetUnreachable):
+    """It answers that it has no connection left. So it lives, and what fills it has to go."""
+
+
 class Conflict(Exception):
     """Somebody else changed the thing between the look and the change."""
 
@@ -119,6 +123,21 @@ class Lag(msgspec.Struct, frozen=True, kw_only=True):
     """0 when there is nothing left to replay; never NULL as in pg_stat_replication of an idle system."""
 
 
+class Connections(msgspec.Struct, frozen=True, kw_only=True):
+    """Client connections of a server: how many there may be, and are."""
+
+    limit: int
+    """For roles without privileges: max_connections less what is reserved."""
+    used: int
+    """Of all roles and databases, dr's own included."""
+    application: int
+    """Those of one application."""
+
+    @property
+    def free(self) -> int:
+        return max(0, self.limit - self.used)
+
+
 class Database(Protocol):
     """A database server."""
 
@@ -148,6 +167,14 @@ class Database(Protocol):
         Raises:
             LookupError: it is not a standby of that primary.
         """
+        ...
+
+    def receives(self) -> bool:
+        """Whether this standby is connected to its primary; for a minute also when that one only hangs."""
+        ...
+
+    def connections(self, application: str) -> Connections:
+        """How many connections it has, and how many of them are the application's (by application_name)."""
         ...
 
     def wal_position(self) -> int:

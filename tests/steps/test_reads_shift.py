@@ -2,7 +2,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from dr.core.duration import Duration, decode_hook
 from dr.core.step import Evidence, InPlace, NotInPlace, StopRequested, Unknown
 from dr.demo import wait
 from dr.demo.postgres import Pair
-from dr.steps.reads_shift import ErrorLimit, ReadsShift, ShiftedBack
+from dr.steps.reads_shift import ErrorLimit, NoRoom, ReadsShift, ShiftedBack
 from dr.targets.flagd import FlagdReads
 from dr.targets.http_endpoint import Http
 from dr.targets.postgresql import Postgresql
-from dr.targets.protocols import ReadRouter, TargetConfig, TargetUnreachable
+from dr.targets.protocols import Database, Overloaded, ReadRouter, TargetConfig, TargetUnreachable
 from tests.bouncer import APPLICATION, bouncer
+from tests.haproxy import haproxy
 from tests.here import TestHere, World
 from tests.website import website
 
@@ -207,6 +208,81 @@ def test_a_standby_that_lags_gets_no_read_at_all(fresh_postgres_pair: Pair, flag
     assert flags.read_bytes() == before
 
 
+@contextmanager
+def sessions(dsn: str, count: int, application: str = APPLICATION) -> Iterator[None]:
+    """So many idle sessions."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(psycopg.connect(f"{dsn} application_name={application}"))
+        yield
+
+
+def test_a_standby_without_room_for_what_would_come_gets_no_read_at_all(postgres_pair: Pair, flags: Path) -> None:
+    world = world_of(postgres_pair, by_flag(flags))
+    before = flags.read_bytes()
+    quick = {"settle": Duration(0)}
+    with sessions(postgres_pair.standby.dsn, 86, "reports"), sessions(postgres_pair.primary.dsn, 14):
+        said = (
+            r"standby has \d+ connections free \(\d+ of 97 are in use\), but 14 of 'shop-reads' would come from primary"
+        )
+        with world.act() as here, pytest.raises(NoRoom, match=said):
+            step(**quick).apply(here)
+        with world.act() as here, pytest.raises(NoRoom, match=said):
+            step(to="primary").undo(here, {"standby_percent": 100})
+        assert flags.read_bytes() == before
+        with world.look() as here:
+            assert step().preview(here)["connections_coming"] == 14
+        with world.act() as here:
+            claim = step(stages=(50,), **quick).apply(here)
+        assert claim["connections_coming"] == 7
+        with world.act() as here:
+            step(check_room=False, **quick).apply(here)
+    assert share(world) == 100
+
+
+def test_what_the_application_has_on_the_standby_already_does_not_come(postgres_pair: Pair, flags: Path) -> None:
+    world = world_of(postgres_pair, by_flag(flags))
+    with sessions(postgres_pair.standby.dsn, 6), sessions(postgres_pair.primary.dsn, 4), world.look() as here:
+        coming = {percent: step(stages=(percent,)).preview(here)["connections_coming"] for percent in (60, 61, 100)}
+    assert coming == {60: 0, 61: 1, 100: 4}
+
+
+def test_a_primary_without_a_free_connection_is_called_overloaded(fresh_postgres_pair: Pair, flags: Path) -> None:
+    world = world_of(fresh_postgres_pair, by_flag(flags))
+    with (
+        sessions(fresh_postgres_pair.primary.dsn, 100),
+        world.act() as here,
+        pytest.raises(Overloaded, match=r"too many clients already\. It is overloaded, not dead: end what fills it"),
+    ):
+        step().apply(here)
+
+
+def test_a_primary_that_only_dr_cannot_reach_is_not_called_dead(postgres_pair: Pair, flags: Path) -> None:
+    elsewhere = Postgresql(dsn="host=127.0.0.1 port=1 user=postgres")
+    world = world_of(postgres_pair, by_flag(flags), primary=elsewhere)
+    with (
+        world.act() as here,
+        pytest.raises(TargetUnreachable, match=r"refused.* It is not dead but overloaded, or out of reach from here"),
+    ):
+        step().apply(here)
+
+
+def test_a_primary_that_the_standby_lost_too_is_called_dead(fresh_postgres_pair: Pair, flags: Path) -> None:
+    world = world_of(fresh_postgres_pair, by_flag(flags))
+    fresh_postgres_pair.primary.kill()
+    with world.look() as here:
+        standby = here.reach(Database, "standby")
+        wait.until(lambda: not standby.receives(), 30, "the standby has lost its primary")
+    for which in (step(), step(to="primary")):
+        flags.write_text(flags.read_text().replace('"defaultVariant": "primary"', '"defaultVariant": "standby"'))
+        with world.act() as here, pytest.raises(TargetUnreachable, match="It seems dead, not overloaded"):
+            which.apply(here)
+    assert share(world) == 100
+    fresh_postgres_pair.standby.kill()
+    with world.act() as here, pytest.raises(TargetUnreachable, match="Whether it is dead or overloaded is not known"):
+        step(to="primary").apply(here)
+
+
 class Attempt:
     """An apply that runs in a thread, so that the world can change meanwhile."""
 
@@ -359,6 +435,24 @@ def test_through_pgbouncer_the_same_runbook_takes_the_stages_it_can(postgres_pai
             assert isinstance(undo_and_look(world, step(), {"standby_percent": 0}), InPlace)
         with world.act() as here, pytest.raises(LookupError, match="cannot send 25% to the standby, only"):
             step(stages=(25,)).apply(here)
+
+
+def test_what_a_crash_left_unfinished_at_the_goal_is_finished_by_the_next_attempt(postgres_pair: Pair) -> None:
+    """HAProxy has the weights, and dr died before it ended the sessions on the primary."""
+    once = step(stages=(100,), seen_within=Duration(0.2))
+    with haproxy(postgres_pair) as running, running.connect() as stays, running.connect() as leaves:
+        world = world_of(postgres_pair, running.config(end_sessions=True))
+        running.ask("set server reads/second weight 100")
+        running.ask("set server reads/first weight 0")
+        with repeating(lambda: stays.execute(READ)):
+            with world.look() as here:
+                assert isinstance(once.observe(here), NotInPlace)
+            with world.act() as here:
+                once.apply(here)
+        with pytest.raises(psycopg.OperationalError):
+            leaves.execute(READ)
+        with running.connect() as again, repeating(lambda: again.execute(READ)), world.act() as here:
+            assert isinstance(once.observe(here), InPlace)
 
 
 @pytest.mark.parametrize("stages", [[50, 25], [50, 50], [0, 100], [101], []])

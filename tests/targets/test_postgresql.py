@@ -1,7 +1,7 @@
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, LiteralString
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ import pytest
 from dr.demo import wait
 from dr.demo.postgres import Pair, Server
 from dr.targets.postgresql import Postgresql, feature_of, only_reads
-from dr.targets.protocols import SessionMatch, TargetUnreachable
+from dr.targets.protocols import Connections, Overloaded, SessionMatch, TargetUnreachable
 from tests.here import Secrets, opened
 
 REFERENCE = "env:DSN"
@@ -443,3 +443,50 @@ def test_a_literal_where_a_reference_belongs_is_refused_and_not_said() -> None:
     with pytest.raises(msgspec.ValidationError, match="password: write where the secret stands, env:NAME") as refused:
         msgspec.convert({"type": "postgresql", "dsn": "host=h", "password": "hunter2"}, Postgresql)
     assert "hunter2" not in str(refused.value)
+
+
+def test_connections_are_counted_with_those_that_are_reserved_taken_off(fresh_postgres_pair: Pair) -> None:
+    with fresh_postgres_pair.primary.connect() as postgres:
+        postgres.execute("create role blind login password 'blind'")
+        postgres.execute("alter system set reserved_connections = 5")
+    fresh_postgres_pair.primary.stop()
+    fresh_postgres_pair.primary.start()
+    blind = fresh_postgres_pair.primary.dsn.replace("user=postgres", "user=blind").replace(
+        f"password={fresh_postgres_pair.primary.password}", "password=blind"
+    )
+    with session(fresh_postgres_pair.primary), session(fresh_postgres_pair.primary, "shop-reads"):
+        with database(fresh_postgres_pair.primary) as seeing:
+            seen = seeing.connections("shop-web")
+        assert seen == Connections(limit=100 - 3 - 5, used=3, application=1)
+        assert seen.free == 89
+        with opened(Postgresql(dsn=REFERENCE), secrets=Secrets({REFERENCE: blind})) as target:
+            wait.until(lambda: target.connections("shop-web") == seen, 30, "a role that sees less counts the same")
+
+
+def test_a_standby_receives_until_its_primary_is_gone(fresh_postgres_pair: Pair) -> None:
+    with database(fresh_postgres_pair.primary) as primary, database(fresh_postgres_pair.standby) as standby:
+        assert standby.receives()
+        assert not primary.receives()
+        fresh_postgres_pair.primary.kill()
+        wait.until(lambda: not standby.receives(), 30, "the standby has lost its primary")
+
+
+def test_a_server_without_a_free_connection_is_told_from_one_that_is_gone(fresh_postgres_pair: Pair) -> None:
+    server = fresh_postgres_pair.primary
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(session(server))
+        with pytest.raises(Overloaded, match="too many clients"), database(server):
+            pass
+    with server.connect() as postgres:
+        postgres.execute("create role narrow login password 'narrow' connection limit 0")
+    narrow = server.dsn.replace("user=postgres", "user=narrow").replace(f"={server.password}", "=narrow")
+    with (
+        pytest.raises(Overloaded, match="too many connections for role"),
+        opened(Postgresql(dsn=REFERENCE), secrets=Secrets({REFERENCE: narrow})),
+    ):
+        pass
+    server.kill()
+    with pytest.raises(TargetUnreachable) as gone, database(server):
+        pass
+    assert not isinstance(gone.value, Overloaded)

@@ -20,13 +20,16 @@ from psycopg import conninfo
 from psycopg.abc import RV, PQGen
 from psycopg.rows import TupleRow, dict_row
 
-from dr.targets.protocols import Opening, TargetUnreachable
+from dr.targets.protocols import Opening, Overloaded, TargetUnreachable
 from dr.targets.transport.deadline import within
 
 WAKE: Final = 0.1
 """Seconds between two looks at the deadline while nothing arrives."""
 MOST_TEXT: Final = 65_536
 """Characters kept of a value (safety rule 15)."""
+_FULL: Final = re.compile(r"too many clients|too many connections|connection slots are reserved")
+"""libpq hands on no SQLSTATE (53300) for a connection that was refused, and a server may speak another language than
+English: then it is merely unreachable."""
 
 
 class Client:
@@ -99,7 +102,7 @@ def connect(opening: Opening, parameters: dict[str, Any], *, simple: bool = Fals
     """Connect within the opening's deadline. `simple` is for what knows the simple query protocol only.
 
     Raises:
-        TargetUnreachable
+        TargetUnreachable: Overloaded, if the server says that it has no connection left.
     """
     deadline = time.monotonic() + opening.timeout
     cursor: type[psycopg.Cursor[TupleRow]] = psycopg.ClientCursor if simple else psycopg.Cursor
@@ -167,7 +170,8 @@ def _reachable(name: str) -> Iterator[None]:
     except TimeoutError:
         raise TargetUnreachable(f"{name} did not answer in time") from None
     except psycopg.Error as error:
-        raise TargetUnreachable(f"{name}: {_one_line(error)}") from None
+        kind = Overloaded if _FULL.search(str(error)) else TargetUnreachable
+        raise kind(f"{name}: {_one_line(error)}") from None
 
 
 def _one_line(error: psycopg.Error) -> str:
