@@ -10,6 +10,7 @@ import msgspec
 
 from dr.audit.allowed_signers import AllowedSigners, LineWrong
 from dr.audit.allowed_signers import parse as parse_signers
+from dr.audit.journal_spec import JournalSpec, Places, places, problems
 from dr.audit.keys import check_identity, check_key
 from dr.core.duration import decode_hook
 from dr.core.runbook import Name
@@ -22,13 +23,6 @@ from dr.targets.catalogue import TARGET_TYPES
 from dr.targets.protocols import LocalPath, TargetConfig
 
 FILE = "dr.toml"
-
-
-class JournalSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where runs are recorded."""
-
-    directory: str = "journal"
-    """A relative one is meant from the folder of `dr.toml`."""
 
 
 class SigningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +69,11 @@ class Config:
     @property
     def journal_directory(self) -> Path:
         return self.path.parent / self._settings.journal.directory
+
+    @property
+    def places(self) -> Places | None:
+        """Where the journal is kept besides the directory; None: nowhere."""
+        return places(self._settings.journal)
 
     @property
     def folder(self) -> Path:
@@ -147,9 +146,10 @@ def load_config(path: Path) -> Config:
     findings = [(place(text, finding.path), finding.what) for finding in explain(raw, Settings)]
     if findings:
         raise wrong(str(path), findings)
-    settings = msgspec.convert(raw, Settings)
+    settings = msgspec.convert(raw, Settings, dec_hook=decode_hook)
+    findings = [(place(text, ("journal", *field)), what) for field, what in problems(settings.journal)]
     if settings.signing is not None:
-        findings = [(place(text, ("signing", name)), what) for name, what in _signing_findings(settings.signing)]
+        findings += [(place(text, ("signing", name)), what) for name, what in _signing_findings(settings.signing)]
     if findings:
         raise wrong(str(path), findings)
     return Config(path, text, settings)

@@ -103,6 +103,18 @@ class JournalUnwritable(DrError):
     meaning = "the journal could not be written (disk full, no permission); stopped before the next effect, resumable"
 
 
+class HomeUnreachable(DrError):
+    code = "home-unreachable"
+    exit_status = 19
+    meaning = "the journal's home could not be written or read; stopped before the next effect, resumable"
+
+
+class EnvironmentHeld(DrError):
+    code = "environment-held"
+    exit_status = 20
+    meaning = "another run has not ended on the same environment; nothing was touched"
+
+
 class SecretMissing(DrError):
     code = "secret-missing"
     exit_status = 15

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from dr import __version__
-from dr.audit.book import LocalBook
+from dr.audit.here import Book
 from dr.audit.journal import Journal
 from dr.audit.replay import Folded, fold
 from dr.audit.stored import StoredRun
@@ -147,7 +147,7 @@ def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str
             here.close()
 
 
-def start(book: LocalBook, plan: Plan, world: World, author: Author, *, reason: str, detected: str) -> Engine:
+def start(book: Book, plan: Plan, world: World, author: Author, *, reason: str, detected: str) -> Engine:
     """A new run, its first entry durable and signed; nothing was touched yet.
 
     Raises:
@@ -164,11 +164,12 @@ def start(book: LocalBook, plan: Plan, world: World, author: Author, *, reason: 
         host=socket.gethostname(),
         version=__version__,
         detected=detected,
+        caller=book.caller(),
         signer=author.signer,
         unsigned=author.unsigned,
     )
     try:
-        journal = book.create(_name(plan), raw, this_process(), author.seal)
+        journal = book.create(_name(plan), raw, plan.environment, this_process(), author.seal)
         engine = Engine(plan, journal, s.NotStarted(), world, author.name)
         engine.record(started)
     except JournalUnwritable as error:
@@ -182,6 +183,7 @@ def start(book: LocalBook, plan: Plan, world: World, author: Author, *, reason: 
 
 
 def go_on(
+    book: Book,
     stored: StoredRun,
     make_world: Callable[[Plan], World],
     author: Author,
@@ -190,6 +192,7 @@ def go_on(
     """Take the run over from where it stands; that is recorded, and with it what a crash had left unfinished.
 
     Args:
+        book: where the run is.
         stored: the run.
         make_world: the world for its plan.
         author: who goes on.
@@ -201,7 +204,7 @@ def go_on(
         RunEnded: there is nothing to go on with.
         SigningFailed: the key refused, or a signed run would be gone on with unsigned.
     """
-    journal, torn = stored.resume(this_process(), author.seal)
+    journal, torn = book.resume(stored, this_process(), author.seal)
     try:
         folded = fold(stored)
         _refuse_ended(stored, folded.state)
@@ -220,8 +223,11 @@ def go_on(
             )
         )
         _sign_first(journal, world, author)
+    except RunEnded:
+        book.leave(journal, ended=True)
+        raise
     except BaseException:
-        journal.close()
+        book.leave(journal, ended=False)
         raise
     return engine
 
@@ -238,6 +244,15 @@ def _sign_first(journal: Journal, world: World, author: Author) -> None:
             stands=f"nothing was touched; that {author.name} began is the last entry of {journal.run}",
             hint=f"dr resume {journal.run}   (--unsigned REASON goes on without a signature)",
         ) from None
+
+
+@contextlib.contextmanager
+def left(book: Book, engine: Engine) -> Iterator[None]:
+    """At the end of the block this process is done with the run, however it stands."""
+    try:
+        yield
+    finally:
+        book.leave(engine.journal, ended=isinstance(engine.state, s.Ended))
 
 
 def admit_rollback(folded: Folded) -> None:

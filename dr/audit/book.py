@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from dr.audit import chain
@@ -59,14 +60,22 @@ class LocalBook:
         Raises:
             NoSuchRun: none or several fit.
         """
-        exact = self._runs / name
-        if name and Path(name).name == name and (exact / JOURNAL).exists():
-            return StoredRun(exact)
-        runs = self.runs()
-        fits = runs[-1:] if name == "latest" else tuple(item for item in runs if name and item.run.startswith(name))
-        if len(fits) == 1:
-            return fits[0]
-        if fits:
-            names = ", ".join(item.run for item in fits[:5])
-            raise NoSuchRun(f"{name!r} fits {len(fits)} runs: {names}", hint="give more of the name")
-        raise NoSuchRun(f"there is no run {name!r} in {self.directory}", hint="dr runs")
+        exact = StoredRun(self._runs / name)
+        if name and Path(name).name == name and exact.exists():
+            return exact
+        return StoredRun(self._runs / choose(name, [item.run for item in self.runs()], str(self.directory)))
+
+
+def choose(name: str, runs: Sequence[str], where: str) -> str:
+    """The run of that name, or the only one whose name begins with it; `latest` is the last one.
+
+    Raises:
+        NoSuchRun: none or several fit.
+    """
+    fits = runs[-1:] if name == "latest" else [run for run in runs if run == name]
+    fits = fits or [run for run in runs if name and run.startswith(name)]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        raise NoSuchRun(f"{name!r} fits {len(fits)} runs: {', '.join(fits[:5])}", hint="give more of the name")
+    raise NoSuchRun(f"there is no run {name!r} in {where}", hint="dr runs")

@@ -24,6 +24,15 @@ def create(path: Path, content: bytes) -> None:
         os.close(file)
 
 
+def replace(path: Path, content: bytes) -> None:
+    """Put a file there with this content, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    create(part, content)
+    part.rename(path)
+    sync_directory(path.parent)
+
+
 def write_all(file: int, data: bytes) -> None:
     """Write everything: a full disk may take a part, and then refuses the rest with the errno that says why."""
     written = os.write(file, data)

@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from dr.audit import chain
-from dr.audit.disk import sync_directory, unwritable, write_all
+from dr.audit.disk import replace, sync_directory, unwritable, write_all
 from dr.core.events import Entry, Event, encode_entry
 from dr.errors import JournalHeld, JournalUnwritable
 
@@ -56,6 +56,10 @@ class Journal(Protocol):
         """
         ...
 
+    def notices(self) -> Sequence[Event]:
+        """What has happened to the copies of the journal since the last call; each becomes an entry."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -64,8 +68,8 @@ class LocalJournal:
 
     def __init__(self, directory: Path, file: int, head: chain.Head, offset: int, seal: chain.Seal) -> None:
         self.run = directory.name
+        self.directory = directory
         self._seal = seal
-        self._directory = directory
         self._file = file
         self._head = head
         self._offset = offset
@@ -88,18 +92,65 @@ class LocalJournal:
 
     def checkpoint(self, at: str, actor: str) -> None:
         mark = chain.Checkpoint(run=self.run, size=self._head.size, head=self._head.hash, at=at, actor=actor)
-        line = chain.encode_checkpoint(self._seal(mark))
+        self._write_checkpoint(chain.encode_checkpoint(self._seal(mark)))
+
+    def _write_checkpoint(self, line: bytes) -> None:
         try:
-            file = os.open(self._directory / CHECKPOINTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+            file = os.open(self.directory / CHECKPOINTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
             try:
                 _cut_unfinished(file)
                 write_all(file, line + b"\n")
                 os.fsync(file)
             finally:
                 os.close(file)
-            sync_directory(self._directory)
+            sync_directory(self.directory)
         except OSError as error:
-            raise unwritable(self.run, self._directory / CHECKPOINTS, error, started=True) from error
+            raise unwritable(self.run, self.directory / CHECKPOINTS, error, started=True) from error
+
+    def notices(self) -> Sequence[Event]:
+        return ()
+
+    @property
+    def head(self) -> chain.Head:
+        return self._head
+
+    def adopt(self, lines: Sequence[bytes], marks: Sequence[bytes]) -> None:
+        """Append lines and checkpoints that were written elsewhere and are known to follow what is here.
+
+        Raises:
+            JournalUnwritable
+        """
+        self._check_usable()
+        if lines:
+            head = chain.check(lines, self._head)
+            self._write(b"".join(line + b"\n" for line in lines))
+            self._head = head
+        for mark in marks:
+            self._write_checkpoint(mark)
+
+    def cut(self, size: int) -> None:
+        """Take away the lines from number `size` on, and the checkpoints that know of them. All is kept in other files.
+
+        Raises:
+            JournalUnwritable
+        """
+        self._check_usable()
+        lines = (self.directory / JOURNAL).read_bytes().split(b"\n")[:-1]
+        known = self.directory / CHECKPOINTS
+        marks = known.read_bytes().split(b"\n")[:-1] if known.exists() else []
+        left = [mark for mark in marks if chain.decode_checkpoint(mark).size <= size]
+        aside = self.directory / f"aside-{size}-{self._head.hash[:16]}"
+        content = _joined(lines[:size])
+        try:
+            replace(aside, _joined(lines[size:]))
+            replace(aside.with_suffix(".checkpoints"), _joined(marks))
+            replace(known, _joined(left))
+            os.ftruncate(self._file, len(content))
+            os.fsync(self._file)
+        except OSError as error:
+            raise unwritable(self.run, self.directory / JOURNAL, error, started=True) from error
+        self._offset = len(content)
+        self._head = chain.check(lines[:size])
 
     def close(self) -> None:
         """Give the lock back. Harmless when repeated."""
@@ -124,7 +175,7 @@ class LocalJournal:
             write_all(self._file, data)
             os.fdatasync(self._file)
         except OSError as error:
-            raise unwritable(self.run, self._directory / JOURNAL, error, started=self._head.size > 0) from error
+            raise unwritable(self.run, self.directory / JOURNAL, error, started=self._head.size > 0) from error
         self._usable = True
         self._offset += len(data)
 
@@ -139,6 +190,10 @@ class LocalJournal:
                 stands="this process has stopped and touches nothing further",
                 hint=f"dr audit verify {self.run}",
             )
+
+
+def _joined(lines: Sequence[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
 
 
 def _cut_unfinished(file: int) -> None:

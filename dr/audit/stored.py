@@ -115,6 +115,9 @@ class StoredRun(msgspec.Struct, frozen=True):
         """The raw lines."""
         return chain.split(self._blocks(), [])
 
+    def exists(self) -> bool:
+        return (self.directory / JOURNAL).exists()
+
     def holder(self) -> str:
         """Who wrote to the journal last, for messages: `pid 123 on host`."""
         try:

@@ -7,14 +7,25 @@ from pathlib import Path
 import click
 
 from dr.audit.allowed_signers import AllowedSigners
+from dr.audit.here import Book
 from dr.audit.replay import begun, fold
 from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
+from dr.cli.copies import raise_difference, sync
 from dr.cli.entries import audit_show
-from dr.cli.options import book, config_option, journal_option, signers, signers_option
+from dr.cli.journal import book, book_to_read, journal_option
+from dr.cli.options import config_option, signers, signers_option
 from dr.core import state as s
 from dr.core.timestamp import iso
-from dr.errors import DrError, EvidenceIncomplete, JournalBroken, NoSuchRun, SigningFailed, Unverifiable, UsageError
+from dr.errors import (
+    DrError,
+    EvidenceIncomplete,
+    JournalBroken,
+    NoSuchRun,
+    SigningFailed,
+    Unverifiable,
+    UsageError,
+)
 from dr.report.words import printable, standing
 from dr.runs import this_process
 
@@ -30,6 +41,7 @@ def audit() -> None:
 
 
 audit.add_command(audit_show)
+audit.add_command(sync)
 
 
 @audit.command(
@@ -64,9 +76,9 @@ def verify(
     """
     if every == bool(run_name):
         raise UsageError("name a run or give --all", hint="dr runs")
-    found, accepted = book(config, journal), signers(config, allowed_signers)
+    found, accepted = book_to_read(config, journal), signers(config, allowed_signers)
     if not every:
-        _verify(found.find(run_name or ""), replay, accepted, allow_unsigned=allow_unsigned)
+        _verify(found, found.find(run_name or ""), replay, accepted, allow_unsigned=allow_unsigned)
         return
     errors: list[DrError] = []
     chosen = found.runs()
@@ -74,7 +86,7 @@ def verify(
         click.echo(f"there are no runs yet in {found.directory}")
     for stored in chosen:
         try:
-            _verify(stored, replay, accepted, allow_unsigned=allow_unsigned)
+            _verify(found, stored, replay, accepted, allow_unsigned=allow_unsigned)
         except NoSuchRun:
             click.echo(f"{stored.run}: has no entry, was never started")
         except (EvidenceIncomplete, Unverifiable) as error:
@@ -82,6 +94,12 @@ def verify(
         except DrError as error:
             errors.append(error)
             click.echo(f"{stored.run}: BROKEN [{error.code}] {error.what}")
+    try:
+        ledger = found.compare_ledger()
+        raise_difference("the ledger", "dr audit verify --all", [ledger] if ledger else [])
+    except JournalBroken as error:
+        errors.append(error)
+        click.echo(f"ledger: BROKEN [{error.code}] {error.what}")
     _raise_worst(errors)
 
 
@@ -100,7 +118,7 @@ def export(
     """
     from dr.report.export import export as make  # reads every entry in words: only for this command
 
-    stored = book(config, journal).find(run_name)
+    stored = book_to_read(config, journal).find(run_name)
     pack, verdict = make(stored, signers(config, allowed_signers))
     path = output or Path(f"{stored.run}.tar.gz")
     try:
@@ -123,7 +141,8 @@ def sign(run_name: str, journal: Path | None, config: Path) -> None:
     from dr.cli.options import author  # the key is opened for this command alone
     from dr.secrets import Secrets
 
-    stored = book(config, journal).find(run_name)
+    found = book(config, journal)
+    stored = found.find(run_name)
     who = author(config, Secrets(), "")
     if who.signing is None:
         raise SigningFailed("dr.toml does not say who signs", stands="nothing was signed", hint="[signing] in dr.toml")
@@ -138,10 +157,14 @@ def sign(run_name: str, journal: Path | None, config: Path) -> None:
     finally:
         opened.close()
     click.echo(f"{stored.run}: signed by {who.name} ({who.signer})")
+    for line in found.sync(stored):
+        click.echo(f"{stored.run}: {line}")
 
 
-def _verify(stored: StoredRun, replay: bool | None, accepted: AllowedSigners | None, *, allow_unsigned: bool) -> None:
-    """Say what was verified; raise what is wrong with it."""
+def _verify(
+    found: Book, stored: StoredRun, replay: bool | None, accepted: AllowedSigners | None, *, allow_unsigned: bool
+) -> None:
+    """Say what was verified, here and in the other copies; raise what is wrong with it."""
     verdict, torn = stored.judge(accepted, allow_unsigned=allow_unsigned)
     begun(stored)
     folded = fold(stored) if (verdict.head.size <= REPLAY_UP_TO if replay is None else replay) else None
@@ -156,6 +179,10 @@ def _verify(stored: StoredRun, replay: bool | None, accepted: AllowedSigners | N
     click.echo(f"{stored.run}: {_WORDS[verdict.standing]}; {', '.join(notes)}; {_signed(verdict)}")
     for line in _told(verdict):
         click.echo(f"  {printable(line)}")
+    copies = found.compare(stored)
+    for copy in copies:
+        click.echo(f"  {copy.where}: {'DIFFERS' if copy.tampered else 'INCOMPLETE' if copy.missing else 'the same'}")
+    raise_difference(f"the run {stored.run}", f"dr audit sync {stored.run}", copies)
     _raise_shortfall(stored.run, verdict)
 
 

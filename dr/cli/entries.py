@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from dr.audit.stored import StoredRun
-from dr.cli.options import book, config_option, instant, journal_option
+from dr.cli.journal import book_to_read, journal_option
+from dr.cli.options import config_option, instant
 from dr.core.events import Entry, RunStarted, decode_entry
 from dr.core.timestamp import parse_iso
 from dr.errors import UsageError
@@ -51,7 +52,7 @@ def audit_show(
     """
     if every == bool(run_name):
         raise UsageError("name a run or give --all", hint="dr runs")
-    found = book(config, journal)
+    found = book_to_read(config, journal)
     wanted = tuple(_filters(step, actor, since, until))
     for stored in found.runs() if every else (found.find(run_name or ""),):
         if environment is not None and _environment(stored) not in (environment, None):

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import click
 
 from dr.audit.allowed_signers import AllowedSigners
-from dr.audit.book import LocalBook
 from dr.author import Author, open_signing
 from dr.cli.streams import complain
 from dr.environment import FILE, load_config, read_signers
@@ -28,16 +27,6 @@ def config_option(command: F) -> F:
         show_default=True,
         show_envvar=True,
         help="Where the environments are declared.",
-    )(command)
-
-
-def journal_option(command: F) -> F:
-    return click.option(
-        "--journal",
-        type=click.Path(path_type=Path),
-        envvar="DR_JOURNAL",
-        show_envvar=True,
-        help="Directory of the journal; by default the one dr.toml names.",
     )(command)
 
 
@@ -74,14 +63,6 @@ def author(config: Path, secrets: Secrets, unsigned: str) -> Author:
     """Who acts: the identity that signs, as `dr.toml` says, else the user of the machine."""
     signing = None if unsigned or not config.exists() else open_signing(load_config(config), secrets, complain)
     return Author(signing.identity if signing else actor(), signing, unsigned)
-
-
-def book(config: Path, journal: Path | None) -> LocalBook:
-    """The journal: the directory that was named, else the one of `dr.toml`."""
-    directory = (load_config(config).journal_directory if journal is None else journal).absolute()
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"the journal is kept in a directory, and {directory} is a file", stands="nothing was touched")
-    return LocalBook(directory)
 
 
 def parameters(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:

@@ -7,7 +7,8 @@ import click
 
 from dr.audit.replay import Folded, fold
 from dr.audit.stored import StoredRun
-from dr.cli.options import book, config_option, journal_option, signers, signers_option
+from dr.cli.journal import book_to_read, journal_option
+from dr.cli.options import config_option, signers, signers_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
@@ -25,7 +26,7 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
     """List the runs in the journal, newest last."""
     import msgspec
 
-    found = book(config, journal)
+    found = book_to_read(config, journal)
     rows = [_row(stored) for stored in found.runs()]
     if as_json:
         for row in rows:
@@ -50,7 +51,7 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
 @config_option
 def show(run_name: str, report: Path | None, allowed_signers: Path | None, journal: Path | None, config: Path) -> None:
     """Show where a run stands and what happened in it."""
-    stored = book(config, journal).find(run_name)
+    stored = book_to_read(config, journal).find(run_name)
     folded = fold(stored)
     assert isinstance(folded.first.event, e.RunStarted)
     click.echo("\n".join(plan_lines(folded.plan, folded.first.event.plan, signer(folded.first))) + "\n")

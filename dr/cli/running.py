@@ -11,7 +11,8 @@ from typing import cast, get_args
 import click
 
 from dr.audit.replay import Folded
-from dr.cli.options import author, book, config_option, instant, journal_option, unsigned_option, utf8
+from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
+from dr.cli.options import author, config_option, instant, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
@@ -22,7 +23,7 @@ from dr.core.timestamp import iso
 from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import choice_lines, plan_lines, standing
-from dr.runs import RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
+from dr.runs import RealTargets, admit_rollback, go_on, left, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
 
@@ -61,6 +62,7 @@ Examples:
 )
 @json_option
 @unsigned_option
+@start_options
 @journal_option
 @config_option
 def run(
@@ -83,16 +85,16 @@ def run(
     """
     detected = _detected(detected) if detected else ""
     plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
+    runs, secrets = book(config, journal), Secrets()  # a home gets ready while the plan is read
     if not as_json:
         signer = "" if unsigned else signer_of(config)
-        tell("\n".join(plan_lines(plan, digest(encode_plan(plan)), signer)) + "\n")
+        tell("\n".join([*plan_lines(plan, digest(encode_plan(plan)), signer), *recorded_in(runs)]) + "\n")
     if not yes:
         if not is_terminal():
             raise UsageError(
                 "nobody can be asked here", stands="nothing was touched", hint="add --yes to run without asking"
             )
         click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
-    secrets = Secrets()
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()
     who = author(config, secrets, unsigned)
@@ -100,8 +102,9 @@ def run(
         preflight(plan, targets)
     with _watching(plan, as_json=as_json, since=detected) as (keyboard, watcher):
         world = real_world(targets, secrets, keyboard, watcher, keyboard.stop)
-        engine = start(book(config, journal), plan, world, who, reason=reason, detected=detected)
-        result = engine.run()
+        engine = start(runs, plan, world, who, reason=reason, detected=detected)
+        with left(runs, engine):
+            result = engine.run()
     _finish(engine, result, as_json=as_json)
 
 
@@ -115,6 +118,7 @@ Examples:
 @run_argument
 @json_option
 @unsigned_option
+@resume_options
 @journal_option
 @config_option
 def resume(run_name: str, as_json: bool, unsigned: str, journal: Path | None, config: Path) -> None:
@@ -138,6 +142,7 @@ Examples:
 @click.option("--comment", default="", callback=utf8, help="Why; goes into the journal. `skip` needs one.")
 @json_option
 @unsigned_option
+@resume_options
 @journal_option
 @config_option
 def answer(
@@ -160,6 +165,7 @@ Examples:
 @click.option("--reason", default="the operator asked for it", callback=utf8, help="Why; goes into the journal.")
 @json_option
 @unsigned_option
+@resume_options
 @journal_option
 @config_option
 def rollback(run_name: str, reason: str, as_json: bool, unsigned: str, journal: Path | None, config: Path) -> None:
@@ -182,8 +188,8 @@ def _carry_on(
     back: str = "",
 ) -> None:
     """Go on with a run from where it stands."""
-    stored = book(config, journal).find(run_name)
-    secrets = Secrets()
+    runs, secrets = book(config, journal), Secrets()
+    stored = runs.find(run_name)
     who = author(config, secrets, unsigned)
     with contextlib.ExitStack() as stack:
 
@@ -201,10 +207,11 @@ def _carry_on(
             if back:
                 admit_rollback(folded)
 
-        engine = go_on(stored, make_world, who, admit)
-        if back:
-            roll_back(engine, back)
-        result = engine.run()
+        engine = go_on(runs, stored, make_world, who, admit)
+        with left(runs, engine):
+            if back:
+                roll_back(engine, back)
+            result = engine.run()
     _finish(engine, result, as_json=as_json)
 
 

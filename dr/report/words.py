@@ -72,12 +72,30 @@ def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
             return f"the steady state {'held' if well else 'DID NOT HOLD'}{_told(evidence)}"
         case e.RunEnded(finish=finish, service=service):
             return f"run ended: {finish}; service {service.replace('-', ' ')}"
+        case e.CopyLate() | e.HomeLeft() | e.TakenOver() | e.CopyTrusted():
+            return _recording(event)
         case _:
             return _undoing(event)
 
 
 def _because_unsigned(why: str) -> str:
     return f"; UNSIGNED: {why}" if why else ""
+
+
+def _recording(event: e.CopyLate | e.HomeLeft | e.TakenOver | e.CopyTrusted) -> str:
+    """What happened to the journal itself."""
+    match event:
+        case e.CopyLate(copy=copy, why=why):
+            return f"the journal's mirror {copy} is left behind: {why}"
+        case e.HomeLeft(reason=reason):
+            return f"goes on WITHOUT THE JOURNAL'S HOME: {reason}"
+        case e.TakenOver(holder=holder):
+            return f"taken over from {holder}"
+        case e.CopyTrusted(copy=copy, entry=entry, against=against):
+            others = ", ".join(against)
+            return f"copies of the journal differed from entry {entry} on; ruled right: {copy}, against {others}"
+        case _:
+            assert_never(event)
 
 
 def _undoing(

@@ -152,6 +152,8 @@ SCENARIOS: dict[int, Callable[[Path], int]] = {
     16: lambda folder: scenario(folder, runbook=GOOD + END_QUERIES, toml=SHOP + PASSWORD.rpartition("password")[0]),
     17: without_postgresql,
     18: rolled_back_twice,
+    19: lambda folder: scenario(folder, toml=SHOP + '[journal]\nhome = "s3://journals"\nprofile = "nobody"\n'),
+    20: lambda folder: paused_and(folder, *RUN),
     21: lambda folder: signed(folder, *VERIFY, without="journal/runs/*/checkpoints.jsonl"),
     22: lambda folder: signed(folder, *VERIFY, without="dr.toml"),
     23: lambda folder: signed(folder, key="none"),

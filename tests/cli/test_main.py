@@ -89,8 +89,8 @@ def table() -> str:
     [
         (["dr", ""], set(COMMANDS)),
         (["dr", "re"], {"resume"}),
-        (["dr", "audit", ""], {"verify", "show", "export", "sign"}),
-        (["dr", "run", "--e"], {"--env"}),
+        (["dr", "audit", ""], {"verify", "show", "export", "sign", "sync"}),
+        (["dr", "run", "--e"], {"--endpoint", "--env"}),
         (["dr", "answer", "latest", "ro"], {"rollback"}),
     ],
 )
