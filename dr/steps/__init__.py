@@ -1,6 +1,8 @@
 """The kinds of steps: one file each, and the catalogue that closes the set."""
 
 from dr.core.step import Catalogue
+from dr.steps.database_reprotect import DatabaseReprotect
+from dr.steps.database_switchover import DatabaseSwitchover
 from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.health_verify import HealthVerify
 from dr.steps.note import Note
@@ -9,5 +11,15 @@ from dr.steps.queries_terminate import QueriesTerminate
 from dr.steps.reads_shift import ReadsShift
 
 CATALOGUE = Catalogue(
-    [FeatureDisable, FeatureEnable, QueriesTerminate, ReadsShift, HealthVerify, OperatorConfirm, Note]
+    [
+        FeatureDisable,
+        FeatureEnable,
+        QueriesTerminate,
+        ReadsShift,
+        DatabaseSwitchover,
+        DatabaseReprotect,
+        HealthVerify,
+        OperatorConfirm,
+        Note,
+    ]
 )

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from typing import Final
 
-from dr.targets import flagd, http_endpoint, pgbouncer, postgresql
+from dr.targets import flagd, http_endpoint, pgbouncer, pgbouncer_pool, postgresql, postgresql_server
 from dr.targets.protocols import Opening, Target, TargetConfig
 
 TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
     str(kind.__struct_config__.tag): kind
     for kind in (
         postgresql.Postgresql,
+        postgresql_server.PostgresqlServer,
         flagd.FlagdFile,
         flagd.FlagdReads,
         pgbouncer.PgbouncerReads,
+        pgbouncer_pool.PgbouncerPool,
         http_endpoint.Http,
     )
 }
@@ -27,10 +29,14 @@ def open_target(config: TargetConfig, opening: Opening) -> Target:
     match config:
         case postgresql.Postgresql():
             return postgresql.open_target(config, opening)
+        case postgresql_server.PostgresqlServer():
+            return postgresql_server.open_target(config, opening)
         case flagd.FlagdFile() | flagd.FlagdReads():
             return flagd.open_target(config, opening)
         case pgbouncer.PgbouncerReads():
             return pgbouncer.open_target(config, opening)
+        case pgbouncer_pool.PgbouncerPool():
+            return pgbouncer_pool.open_target(config, opening)
         case http_endpoint.Http():
             return http_endpoint.open_target(config, opening)
         case _:

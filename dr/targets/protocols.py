@@ -53,6 +53,10 @@ class TargetUnreachable(Exception):
     """The target could not be asked: refused, timed out, wrong credentials. Says nothing about what it did before."""
 
 
+class Refused(Exception):
+    """The target was asked, and says that it cannot be done."""
+
+
 class Conflict(Exception):
     """Somebody else changed the thing between the look and the change."""
 

@@ -1,0 +1,293 @@
+"""A PostgreSQL server with its process and its data directory: what a role change needs beside SQL.
+
+It can be opened while the server is down. SQL is connected when it is first needed, and anew after a stop.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+import msgspec
+
+from dr.core.secret import SecretRef, check_reference
+from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
+from dr.targets.switching import DatabaseServer, Situation
+from dr.targets.transport.data_directory import Commands, DataDirectory
+from dr.targets.transport.dsn import Dsn, check_dsn
+
+if TYPE_CHECKING:
+    from dr.targets.transport.libpq import Client
+
+POLL: Final = 0.001
+"""pg_promote(true) would look ten times a second."""
+START_POLL: Final = 0.01
+QUICK: Final = 2.0
+"""Seconds in which a server that is being started must answer one question; it is asked again and again."""
+GRACE: Final = 2.0
+"""Seconds in which a server that was told to start must be there."""
+
+AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/.*[^/]$")]
+Command = Annotated[tuple[str, ...], msgspec.Meta(max_length=50)]
+
+
+class PostgresqlServer(TargetConfig, frozen=True, tag="postgresql-server"):
+    """A PostgreSQL server that dr may stop, start, fence and promote."""
+
+    speaks: ClassVar[tuple[str, ...]] = ("DatabaseServer",)
+
+    dsn: Dsn
+    """A libpq connection string or URI without a password, or a reference to one (which may hold it)."""
+    data: AbsolutePath
+    """Its data directory, on its own host."""
+    programs: AbsolutePath
+    """The folder of PostgreSQL's programs, on its own host."""
+    replication: Annotated[str, msgspec.Meta(min_length=1)]
+    """How a standby connects to it: a connection string without a password, for which the standby has its .pgpass."""
+    prefix: Command = ()
+    """Put before each command: `["sudo", "-u", "postgres"]`. It must pass arguments on as they are, so no ssh."""
+    start: Command = ()
+    """Starts it and returns, in place of `pg_ctl start`: where a service manager runs it. Run without the prefix."""
+    stop: Command = ()
+    """Shuts it down in order, ending its sessions, in place of `pg_ctl stop`. Run without the prefix."""
+    password: SecretRef | None = None
+
+    def __post_init__(self) -> None:
+        check_dsn("dsn", self.dsn)
+        check_dsn("replication", self.replication)
+        if self.password is not None:
+            check_reference("password", self.password)
+
+
+def open_target(config: PostgresqlServer, opening: Opening) -> "PostgresqlDatabaseServer":
+    """Nothing is reached yet: the server may be down, or its host."""
+    return PostgresqlDatabaseServer(config, opening)
+
+
+class PostgresqlDatabaseServer:
+    """A DatabaseServer."""
+
+    def __init__(self, config: PostgresqlServer, opening: Opening) -> None:
+        self.replication = config.replication
+        commands = Commands(
+            data=config.data, programs=config.programs, prefix=config.prefix, start=config.start, stop=config.stop
+        )
+        self._directory = DataDirectory(opening.name, commands, time.monotonic() + opening.timeout)
+        self._config = config
+        self._opening = opening
+        self._client: Client | None = None
+
+    def ping(self) -> None:
+        """Its data directory can be read; that the server runs is not asked for."""
+        self._directory.control()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def keep_within(self, seconds: float) -> None:
+        self._directory.deadline = time.monotonic() + seconds
+        if self._client is not None:
+            self._client.keep_within(seconds)
+
+    def situation(self) -> Situation:
+        control = self._directory.control()
+        if not control.clean and self._directory.running():
+            [(standby,)] = self._rows("select pg_is_in_recovery()")
+            return "standby" if standby else "writable"
+        if self._directory.fenced():
+            return "fenced"
+        return "stopped" if control.clean else "crashed"
+
+    def obstacles(self, to: Literal["primary", "standby"]) -> tuple[str, ...]:
+        if to == "primary":
+            return tuple(str(why) for (why,) in self._rows(_NO_PRIMARY))
+        found = [str(why) for (why,) in self._rows(_NO_STANDBY)]
+        if self._directory.fenced():
+            found.append("its next start would make it a standby already: there is a standby.signal")
+        return tuple(found)
+
+    def room(self) -> int:
+        [(room,)] = self._rows(_ROOM)
+        return int(room)
+
+    def sessions_besides(self, pids: Collection[int], applications: Collection[str]) -> tuple[str, ...]:
+        return tuple(str(words) for (words,) in self._rows(_OTHERS, [list(pids), list(applications)]))
+
+    def oldest_transaction(self) -> float:
+        [(age,)] = self._rows(_OLDEST)
+        return float(age)
+
+    def follows(self, primary: DatabaseServer) -> bool:
+        [(streams,)] = self._rows(_STREAMS)
+        return bool(streams) and self.origin() == primary.origin()
+
+    def origin(self) -> tuple[str, int]:
+        [(system, timeline)] = self._rows(_ORIGIN)
+        return str(system), int(timeline)
+
+    def position(self) -> int:
+        [(position,)] = self._rows(_POSITION)
+        return int(position)
+
+    def catch_up(self, position: int) -> None:
+        while self.position() < position:
+            self._wait(POLL, "did not replay what its primary had written")
+
+    def checkpoint(self) -> None:
+        """On a standby it is a restart point."""
+        self._command("checkpoint")
+
+    def stop(self) -> int:
+        self.close()
+        return (
+            self._directory.stop().position + 1
+        )  # a checkpoint's record has a length; replayed is what lies before it
+
+    def start(self) -> None:
+        self.close()
+        self._directory.start()
+        began = time.monotonic()
+        while not self._answers():
+            if time.monotonic() - began > GRACE and not self._directory.running():
+                raise Refused(f"{self._opening.name} ended right after its start; its own log says why")
+            self._wait(START_POLL, "does not answer after its start")
+
+    def fence(self) -> None:
+        self._directory.fence()
+
+    def unfence(self) -> None:
+        self._directory.unfence()
+
+    def promote(self) -> None:
+        if not self._is_standby():
+            return
+        self._rows("select pg_promote(false)")
+        while self._is_standby():
+            self._wait(POLL, "did not become writable")
+
+    def follow(self, upstream: str) -> None:
+        [(literal,)] = self._rows("select quote_literal(%s)", [upstream])
+        self._command(f"alter system set primary_conninfo = {literal}")
+        self._rows("select pg_reload_conf()")
+
+    def rewind(self, upstream: str) -> None:
+        self.close()
+        self._directory.rewind(upstream)
+
+    def claim(self, owner: str) -> None:
+        self._directory.claim(owner)
+
+    def claimed(self) -> str:
+        return self._directory.claimed()
+
+    def disclaim(self) -> None:
+        self._directory.disclaim()
+
+    def _is_standby(self) -> bool:
+        [(standby,)] = self._rows("select pg_is_in_recovery()")
+        return bool(standby)
+
+    def _answers(self) -> bool:
+        """Asked with little patience: a server that is starting may accept and say nothing yet."""
+        try:
+            self._sql(QUICK).rows("select 1")
+        except TargetUnreachable:
+            self.close()
+            return False
+        return True
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        client = self._sql()
+        try:
+            return client.rows(query, values)
+        except TargetUnreachable:
+            self.close()
+            raise
+
+    def _command(self, text: str) -> None:
+        client = self._sql()
+        try:
+            client.command(text)
+        except TargetUnreachable:
+            self.close()
+            raise
+
+    def _sql(self, at_most: float = float("inf")) -> "Client":
+        from dr.targets.transport import libpq
+
+        left = self._left()
+        if self._client is None:
+            opening = msgspec.structs.replace(self._opening, timeout=min(left, at_most))
+            self._client = libpq.login(opening, self._config.dsn, self._config.password)
+            self._client.keep_within(left)
+        return self._client
+
+    def _left(self) -> float:
+        return max(0.001, self._directory.deadline - time.monotonic())
+
+    def _wait(self, seconds: float, why: str) -> None:
+        """Raises TargetUnreachable: the deadline has come."""
+        if self._directory.deadline <= time.monotonic():
+            raise TargetUnreachable(f"{self._opening.name} {why} in time")
+        time.sleep(seconds)
+
+
+# What would be found out too late. Each row is a reason, in words.
+_NO_PRIMARY: Final = """
+    select why from (values
+      (not has_function_privilege('pg_promote(boolean, integer)', 'execute'), 'dr''s role may not call pg_promote'),
+      (not (select rolsuper from pg_roles where rolname = current_user)
+       and not exists (select from pg_roles where rolname = 'pg_checkpoint' and pg_has_role(oid, 'member')),
+       'dr''s role may not call CHECKPOINT (grant it pg_checkpoint)'),
+      (pg_is_wal_replay_paused(), 'its replay is paused'),
+      (current_setting('recovery_min_apply_delay') <> '0', 'it replays with a delay (recovery_min_apply_delay)'),
+      (current_setting('default_transaction_read_only') = 'on', 'default_transaction_read_only is on'),
+      (current_setting('synchronous_standby_names') <> '',
+       'synchronous_standby_names is set: without its own standby every commit would wait'),
+      (current_setting('max_wal_senders') = '0', 'max_wal_senders is 0: the old primary could not follow it')
+    ) as found (is_so, why) where is_so
+"""
+_NO_STANDBY: Final = """
+    select why from (values
+      (not (select rolsuper from pg_roles where rolname = current_user)
+       and not (current_setting('server_version_num')::int >= 150000
+                and has_parameter_privilege('primary_conninfo', 'alter system')),
+       'dr''s role may not set primary_conninfo (grant alter system on parameter primary_conninfo)'),
+      (not has_function_privilege('pg_reload_conf()', 'execute'), 'dr''s role may not call pg_reload_conf'),
+      (current_setting('hot_standby') = 'off', 'hot_standby is off: as a standby it could not be asked'),
+      (exists (select from pg_replication_slots where slot_type = 'logical'),
+       'it has logical replication slots, which would be left behind')
+    ) as found (is_so, why) where is_so
+"""
+_ROOM: Final = """
+    select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+           - (select count(*)::int from pg_stat_activity where backend_type = 'client backend')
+"""
+_OTHERS: Final = """
+    select format('%%s of %%s on %%s (pid %%s)',
+                  coalesce(nullif(application_name, ''), 'unnamed'), usename, datname, pid)
+      from pg_stat_activity
+     where backend_type = 'client backend' and pid <> pg_backend_pid() and not starts_with(application_name, 'dr:')
+       and pid <> all (%s::int[]) and application_name <> all (%s::text[])
+     order by pid limit 20
+"""
+_OLDEST: Final = """
+    select coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0)::float8 from pg_stat_activity
+     where backend_type = 'client backend' and pid <> pg_backend_pid()
+"""
+_STREAMS: Final = """
+    select pg_is_in_recovery() and exists (select from pg_stat_wal_receiver where status = 'streaming')
+"""
+# A primary's timeline stands in the name of its WAL file, a standby's where it receives; a checkpoint's is an older
+# one.
+_ORIGIN: Final = """
+    select (select system_identifier::text from pg_control_system()),
+           case when pg_is_in_recovery()
+                then coalesce((select received_tli from pg_stat_wal_receiver),
+                              (select timeline_id from pg_control_checkpoint()))
+                else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end
+"""
+_POSITION: Final = """
+    select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end) - '0/0'
+"""
