@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,7 +56,7 @@ class Node:
         prefix, programs, folder = who.prefix, who.binaries, workspace.directory
         self.server = server
         # Where it listens must not stand in its data directory, which a rewind makes a copy of the other's.
-        listening = f"-p {server.port} -k {folder}"
+        listening = f"-p {server.port} -k {folder} -c wal_retrieve_retry_interval=100ms"
         self._start = (
             *prefix, f"{programs}/pg_ctl", "start", "--no-wait", "--silent", f"--pgdata={server.data}",
             f"--log={folder}/{server.name}.out", f"--options={listening}",
@@ -70,9 +71,12 @@ class Node:
             replication=f"host={folder} port={server.port} user=postgres application_name={server.name}",
         )
 
-    def process(self) -> psutil.Process:
-        """Its postmaster. Raises FileNotFoundError or psutil.NoSuchProcess when there is none."""
-        return psutil.Process(int((self.server.data / "postmaster.pid").read_text().splitlines()[0]))
+    def process(self) -> psutil.Process | None:
+        """Its postmaster; None when it is down."""
+        try:
+            return psutil.Process(int((self.server.data / "postmaster.pid").read_text().splitlines()[0]))
+        except (FileNotFoundError, IndexError, psutil.NoSuchProcess):
+            return None
 
     def start(self) -> None:
         """As somebody does who knows nothing of dr."""
@@ -88,15 +92,19 @@ class Node:
 
     def kill(self) -> None:
         """As a crash does. Reaped at once: the dead one's process id would count as a running server's."""
-        process = self.process()
-        process_tree.kill(process)
-        wait.until(lambda: reaped() or not process.is_running(), LIMIT, "the end of the server")
+        if process := self.process():
+            process_tree.kill(process)
+            wait.until(lambda: reaped() or not process.is_running(), LIMIT, "the end of the server")
 
     def freeze(self) -> None:
-        process_tree.freeze(self.process())
+        process = self.process()
+        assert process is not None
+        process_tree.freeze(process)
 
     def thaw(self) -> None:
-        process_tree.thaw(self.process())
+        process = self.process()
+        assert process is not None
+        process_tree.thaw(process)
 
     def ask(self, query: str) -> Any:
         with self.server.connect() as connection:
@@ -120,6 +128,8 @@ class Cluster:
 
     def __init__(self, workspace: Workspace, nodes: tuple[Node, ...], ini: Path, port: int) -> None:
         self.workspace = workspace
+        self.prefix: tuple[str, ...] = ()
+        self.pool: psutil.Process
         self.first, self.second, *_ = nodes
         self.nodes = nodes
         self.port = port
@@ -141,9 +151,27 @@ class Cluster:
         for name, config in self.targets().items():
             lines.append(f"[environments.test.targets.{name}]")
             for key, value in msgspec.to_builtins(config, enc_hook=encode_hook).items():
-                if value is not None and value != []:
+                if value not in (None, [], ()):
                     lines.append(f"{key} = {_toml(value)}")
         return "\n".join(lines) + "\n"
+
+    def start_pool(self) -> None:
+        assert BINARY is not None
+        process = self.workspace.spawn([*self.prefix, BINARY, self.ini], "pgbouncer.log")
+        self.pool = psutil.Process(process.pid)
+
+        def accepts() -> bool:
+            assert process.poll() is None, self.workspace.tail("pgbouncer.log")
+            try:
+                with psycopg.connect(
+                    f"host=127.0.0.1 port={self.port} dbname=pgbouncer user=pgbouncer", autocommit=True,
+                    cursor_factory=psycopg.ClientCursor,
+                ):  # fmt: skip
+                    return True
+            except psycopg.OperationalError:
+                return False
+
+        wait.until(accepts, LIMIT, "PgBouncer accepts connections")
 
     def connect(self, **parameters: Any) -> psycopg.Connection[Any]:
         """A client of the pool."""
@@ -158,13 +186,14 @@ class Cluster:
 class Writer:
     """A client that writes a row every few milliseconds and remembers which were acknowledged."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, first: int = 0) -> None:
         self.acknowledged: set[int] = set()
         self.errors: list[str] = []
         self.gap = 0.0
         self.longest = 0.0
         """Seconds that one write took at most, whatever became of it."""
         self._cluster = cluster
+        self._first = first
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._write)
 
@@ -183,7 +212,7 @@ class Writer:
         wait.until(lambda: len(self.acknowledged) > before + 5, LIMIT, "the client writes")
 
     def _write(self) -> None:
-        number, last = 0, time.monotonic()
+        number, last = self._first, time.monotonic()
         connection: psycopg.Connection[Any] | None = None
         while not self._over.wait(0.005):
             number += 1
@@ -226,6 +255,50 @@ def reaping() -> Iterator[None]:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
+class Watch:
+    """Looks all the time whether two servers take writes at once."""
+
+    def __init__(self, servers: Cluster) -> None:
+        self.rounds = 0
+        self.two_writable: list[str] = []
+        self._nodes = servers.nodes
+        self._open: dict[str, psycopg.Connection[Any]] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for connection in self._open.values():
+            connection.close()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.002):
+            for one, other in permutations(self._nodes, 2):
+                # Asked before and after: the one took writes all the while that the other did.
+                if self._writable(one) and self._writable(other) and self._writable(one):
+                    self.two_writable.append(f"{one.name} and {other.name} in round {self.rounds}")
+            self.rounds += 1
+
+    def _writable(self, node: Node) -> bool:
+        try:
+            if node.name not in self._open:
+                # Known to the preflight as dr's own, so that it is not in the way.
+                self._open[node.name] = psycopg.connect(
+                    node.server.dsn, application_name="dr:watch", autocommit=True, connect_timeout=2
+                )
+            row = self._open[node.name].execute("select not pg_is_in_recovery()").fetchone()
+        except psycopg.Error:
+            if node.name in self._open:
+                self._open.pop(node.name).close()
+            return False
+        return bool(row and row[0])
+
+
 @contextmanager
 def cluster(standbys: int = 1) -> Iterator[Cluster]:
     """A primary `db1`, its standbys `db2` and so on, and PgBouncer; the test is skipped where there is no PgBouncer."""
@@ -247,27 +320,13 @@ def cluster(standbys: int = 1) -> Iterator[Cluster]:
         ini, port = workspace.directory / "pgbouncer.ini", free_port()
         ini.write_text(INI.format(port=first.port, password=first.password, listen=port))
         whole = Cluster(workspace, tuple(nodes), ini, port)
-        start_pool(whole, who.prefix)
+        whole.prefix = who.prefix
+        whole.start_pool()
         yield whole
 
 
-def start_pool(whole: Cluster, prefix: tuple[str, ...]) -> None:
-    assert BINARY is not None
-    process = whole.workspace.spawn([*prefix, BINARY, whole.ini], "pgbouncer.log")
-
-    def accepts() -> bool:
-        assert process.poll() is None, whole.workspace.tail("pgbouncer.log")
-        try:
-            whole.connect().close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    wait.until(accepts, LIMIT, "PgBouncer accepts connections")
-
-
 def _toml(value: object) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"

@@ -1,6 +1,7 @@
 """The kinds of steps: one file each, and the catalogue that closes the set."""
 
 from dr.core.step import Catalogue
+from dr.steps.database_failover import DatabaseFailover
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.steps.database_switchover import DatabaseSwitchover
 from dr.steps.feature_flag import FeatureDisable, FeatureEnable
@@ -17,6 +18,7 @@ CATALOGUE = Catalogue(
         QueriesTerminate,
         ReadsShift,
         DatabaseSwitchover,
+        DatabaseFailover,
         DatabaseReprotect,
         HealthVerify,
         OperatorConfirm,

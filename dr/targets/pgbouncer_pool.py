@@ -116,6 +116,10 @@ class PgbouncerConnectionPool:
         for entry in self._config.entries:
             self._command(f"PAUSE {entry}")
 
+    def drop(self) -> None:
+        for entry in self._config.entries:
+            self._command(f"KILL {entry}")
+
     def resume(self) -> None:
         for entry in self._entries():
             if entry["paused"]:

@@ -11,7 +11,8 @@ import msgspec
 
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
-from dr.targets.switching import DatabaseServer, Situation
+from dr.targets.switching import DatabaseServer, Pulse, Situation
+from dr.targets.transport import server_sql as sql
 from dr.targets.transport.data_directory import Commands, DataDirectory
 from dr.targets.transport.dsn import Dsn, check_dsn
 
@@ -99,35 +100,57 @@ class PostgresqlDatabaseServer:
             return "fenced"
         return "stopped" if control.clean else "crashed"
 
+    def pulse(self) -> Pulse:
+        self.close()
+        try:
+            self._rows("select 1")
+        except TargetUnreachable as error:
+            return next((pulse for words, pulse in _SIGNS.items() if words in str(error)), "silent")
+        return "answers"
+
+    def heard(self) -> float | None:
+        rows = self._rows(sql.HEARD)
+        return float(rows[0][0]) if rows else None
+
+    def received(self) -> int:
+        [(position,)] = self._rows(sql.RECEIVED)
+        return int(position)
+
+    def seconds(self, query: str) -> float:
+        value = self._sql().first(query)
+        if isinstance(value, int | float):
+            return float(value)
+        raise LookupError(f"{self._opening.name}: the query gives {value!r}, not a number of seconds")
+
     def obstacles(self, to: Literal["primary", "standby"]) -> tuple[str, ...]:
         if to == "primary":
-            return tuple(str(why) for (why,) in self._rows(_NO_PRIMARY))
-        found = [str(why) for (why,) in self._rows(_NO_STANDBY)]
+            return tuple(str(why) for (why,) in self._rows(sql.NO_PRIMARY))
+        found = [str(why) for (why,) in self._rows(sql.NO_STANDBY)]
         if self._directory.fenced():
             found.append("its next start would make it a standby already: there is a standby.signal")
         return tuple(found)
 
     def room(self) -> int:
-        [(room,)] = self._rows(_ROOM)
+        [(room,)] = self._rows(sql.ROOM)
         return int(room)
 
     def sessions_besides(self, pids: Collection[int], applications: Collection[str]) -> tuple[str, ...]:
-        return tuple(str(words) for (words,) in self._rows(_OTHERS, [list(pids), list(applications)]))
+        return tuple(str(words) for (words,) in self._rows(sql.OTHERS, [list(pids), list(applications)]))
 
     def oldest_transaction(self) -> float:
-        [(age,)] = self._rows(_OLDEST)
+        [(age,)] = self._rows(sql.OLDEST)
         return float(age)
 
     def follows(self, primary: DatabaseServer) -> bool:
-        [(streams,)] = self._rows(_STREAMS)
+        [(streams,)] = self._rows(sql.STREAMS)
         return bool(streams) and self.origin() == primary.origin()
 
     def origin(self) -> tuple[str, int]:
-        [(system, timeline)] = self._rows(_ORIGIN)
+        [(system, timeline)] = self._rows(sql.ORIGIN)
         return str(system), int(timeline)
 
     def position(self) -> int:
-        [(position,)] = self._rows(_POSITION)
+        [(position,)] = self._rows(sql.POSITION)
         return int(position)
 
     def catch_up(self, position: int) -> None:
@@ -152,6 +175,19 @@ class PostgresqlDatabaseServer:
             if time.monotonic() - began > GRACE and not self._directory.running():
                 raise Refused(f"{self._opening.name} ended right after its start; its own log says why")
             self._wait(START_POLL, "does not answer after its start")
+
+    def halt(self) -> None:
+        self.close()
+        self._directory.halt()
+
+    def wake(self) -> None:
+        """A start refuses, by its own check, where a process of an earlier one still has the shared memory."""
+        self._directory.start()
+        began = time.monotonic()
+        while not self._directory.running():
+            if time.monotonic() - began > GRACE:
+                raise Refused(f"{self._opening.name} does not start; its own log says why")
+            self._wait(START_POLL, "does not start")
 
     def fence(self) -> None:
         self._directory.fence()
@@ -233,61 +269,15 @@ class PostgresqlDatabaseServer:
         time.sleep(seconds)
 
 
-# What would be found out too late. Each row is a reason, in words.
-_NO_PRIMARY: Final = """
-    select why from (values
-      (not has_function_privilege('pg_promote(boolean, integer)', 'execute'), 'dr''s role may not call pg_promote'),
-      (not (select rolsuper from pg_roles where rolname = current_user)
-       and not exists (select from pg_roles where rolname = 'pg_checkpoint' and pg_has_role(oid, 'member')),
-       'dr''s role may not call CHECKPOINT (grant it pg_checkpoint)'),
-      (pg_is_wal_replay_paused(), 'its replay is paused'),
-      (current_setting('recovery_min_apply_delay') <> '0', 'it replays with a delay (recovery_min_apply_delay)'),
-      (current_setting('default_transaction_read_only') = 'on', 'default_transaction_read_only is on'),
-      (current_setting('synchronous_standby_names') <> '',
-       'synchronous_standby_names is set: without its own standby every commit would wait'),
-      (current_setting('max_wal_senders') = '0', 'max_wal_senders is 0: the old primary could not follow it')
-    ) as found (is_so, why) where is_so
-"""
-_NO_STANDBY: Final = """
-    select why from (values
-      (not (select rolsuper from pg_roles where rolname = current_user)
-       and not (current_setting('server_version_num')::int >= 150000
-                and has_parameter_privilege('primary_conninfo', 'alter system')),
-       'dr''s role may not set primary_conninfo (grant alter system on parameter primary_conninfo)'),
-      (not has_function_privilege('pg_reload_conf()', 'execute'), 'dr''s role may not call pg_reload_conf'),
-      (current_setting('hot_standby') = 'off', 'hot_standby is off: as a standby it could not be asked'),
-      (exists (select from pg_replication_slots where slot_type = 'logical'),
-       'it has logical replication slots, which would be left behind')
-    ) as found (is_so, why) where is_so
-"""
-_ROOM: Final = """
-    select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-           - (select count(*)::int from pg_stat_activity where backend_type = 'client backend')
-"""
-_OTHERS: Final = """
-    select format('%%s of %%s on %%s (pid %%s)',
-                  coalesce(nullif(application_name, ''), 'unnamed'), usename, datname, pid)
-      from pg_stat_activity
-     where backend_type = 'client backend' and pid <> pg_backend_pid() and not starts_with(application_name, 'dr:')
-       and pid <> all (%s::int[]) and application_name <> all (%s::text[])
-     order by pid limit 20
-"""
-_OLDEST: Final = """
-    select coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0)::float8 from pg_stat_activity
-     where backend_type = 'client backend' and pid <> pg_backend_pid()
-"""
-_STREAMS: Final = """
-    select pg_is_in_recovery() and exists (select from pg_stat_wal_receiver where status = 'streaming')
-"""
-# A primary's timeline stands in the name of its WAL file, a standby's where it receives; a checkpoint's is an older
-# one.
-_ORIGIN: Final = """
-    select (select system_identifier::text from pg_control_system()),
-           case when pg_is_in_recovery()
-                then coalesce((select received_tli from pg_stat_wal_receiver),
-                              (select timeline_id from pg_control_checkpoint()))
-                else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end
-"""
-_POSITION: Final = """
-    select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end) - '0/0'
-"""
+_SIGNS: Final[dict[str, Pulse]] = {
+    "too many clients": "overloaded",
+    "too many connections": "overloaded",
+    "remaining connection slots": "overloaded",
+    "starting up": "starting",
+    "shutting down": "starting",
+    "not yet accepting": "starting",
+    "not accepting connections": "starting",
+    "in recovery mode": "starting",
+    "Connection refused": "refuses",
+}
+"""Before a session there is no SQLSTATE to be had. A server that speaks another language counts as silent."""

@@ -19,6 +19,14 @@ it a standby. `stopped`, `crashed`: it is down, in order or not, and its next st
 """
 
 
+Pulse = Literal["answers", "overloaded", "starting", "refuses", "silent"]
+"""Signs of life of a server that should take connections.
+
+`overloaded`: it runs, and has no connection left. `starting`: it runs, and does not take any yet, or any more.
+`refuses`: nothing listens there. `silent`: no answer.
+"""
+
+
 class DatabaseServer(Protocol):
     """A database server with its process and its data, which can be asked and changed also while it is down.
 
@@ -33,6 +41,26 @@ class DatabaseServer(Protocol):
         ...
 
     def situation(self) -> Situation: ...
+
+    def pulse(self) -> Pulse:
+        """Signs of life, as a client sees them. Raises nothing."""
+        ...
+
+    def heard(self) -> float | None:
+        """Seconds since it, a standby, heard of its primary; None when it is not connected to one."""
+        ...
+
+    def received(self) -> int:
+        """Bytes of WAL that it, a standby, has received; they are replayed before a promotion is over."""
+        ...
+
+    def seconds(self, query: str) -> float:
+        """The number of seconds that a query gives, read in a READ ONLY transaction.
+
+        Raises:
+            LookupError: the server refuses the query, or it gives none.
+        """
+        ...
 
     def obstacles(self, to: Literal["primary", "standby"]) -> tuple[str, ...]:
         """Why this server, which runs, could not serve as one; empty when it could."""
@@ -78,8 +106,20 @@ class DatabaseServer(Protocol):
         """
         ...
 
+    def halt(self) -> None:
+        """Take it down at once. Harmless when it is down."""
+        ...
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
+        ...
+
+    def wake(self) -> None:
+        """Start it, and wait until it holds its data: then no process of an earlier start is left that could write.
+
+        Raises:
+            Refused: there is one left, or it does not start.
+        """
         ...
 
     def fence(self) -> None:
@@ -157,6 +197,10 @@ class ConnectionPool(Protocol):
         A client that is held for longer than `give_up` seconds gets an error, also when nobody lives to resume the
         pool.
         """
+        ...
+
+    def drop(self) -> None:
+        """Cut off all sessions, clients' and the server's. Clients that come back are held until it is resumed."""
         ...
 
     def resume(self) -> None:

@@ -97,6 +97,18 @@ class DataDirectory:
             time.sleep(POLL)
         return control
 
+    def halt(self) -> None:
+        """Take it down at once, as a crash would; what was acknowledged is in its WAL.
+
+        Raises:
+            TargetUnreachable: it is not down in time.
+        """
+        if not self.running():
+            return
+        said = self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience())
+        if self.running():
+            raise TargetUnreachable(f"{self._name} does not go down: {said.words()}")
+
     def start(self) -> None:
         """Have it started, if it is not running; that it answers is not waited for.
 
