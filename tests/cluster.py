@@ -78,6 +78,13 @@ class Node:
         except (FileNotFoundError, IndexError, psutil.NoSuchProcess):
             return None
 
+    def startup_process(self) -> psutil.Process:
+        """The one that replays and, when it is told to, ends the recovery."""
+        process = self.process()
+        assert process is not None
+        [found] = [child for child in process.children() if "startup" in " ".join(child.cmdline())]
+        return found
+
     def start(self) -> None:
         """As somebody does who knows nothing of dr."""
         self._workspace.run(self._start, f"{self.name}.log")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 POLL: Final = 0.001
 """pg_promote(true) would look ten times a second."""
 START_POLL: Final = 0.01
+LAST: Final = 0.02
+"""Seconds before a deadline in which nothing is asked any more: what was waited for tells more than a lost answer."""
 QUICK: Final = 2.0
 """Seconds in which a server that is being started must answer one question; it is asked again and again."""
 GRACE: Final = 2.0
@@ -263,8 +265,8 @@ class PostgresqlDatabaseServer:
         return max(0.001, self._directory.deadline - time.monotonic())
 
     def _wait(self, seconds: float, why: str) -> None:
-        """Raises TargetUnreachable: the deadline has come."""
-        if self._directory.deadline <= time.monotonic():
+        """Raises TargetUnreachable: the deadline has come, or leaves no time for another question."""
+        if self._left() < seconds + LAST:
             raise TargetUnreachable(f"{self._opening.name} {why} in time")
         time.sleep(seconds)
 

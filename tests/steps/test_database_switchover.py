@@ -9,7 +9,7 @@ import pytest
 
 from dr.core.duration import parse_duration
 from dr.core.step import InPlace, NotInPlace
-from dr.demo import wait
+from dr.demo import process_tree, wait
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.steps.database_switchover import DatabaseSwitchover, NotReady, SwitchedBack
 from dr.targets.protocols import Refused, TargetUnreachable
@@ -267,21 +267,20 @@ def test_a_promotion_cannot_be_taken_back_but_the_clients_get_to_the_new_primary
     assert client.acknowledged <= servers.ids(servers.first)
 
 
-def test_a_promotion_that_was_asked_for_and_may_be_pending_is_ended_before_the_old_primary_works_again(
-    servers: Cluster,
-) -> None:
-    """Safety rule 10: the standby is frozen with the request in its hands, and goes on later."""
+def test_the_old_primary_does_not_work_again_while_a_promotion_is_pending(servers: Cluster) -> None:
+    """Safety rule 10: the standby answers that it is one, and is about to be none."""
 
-    def freeze(over: str) -> None:
+    def halt(over: str) -> None:
         if over == "fence":
-            servers.second.freeze()
+            process_tree.halt(servers.second.startup_process())
 
-    with pytest.raises(TargetUnreachable):
-        make(servers, fault=freeze, timeout=4)
-    with pytest.raises(TargetUnreachable), world(servers).act(timeout=3) as here:
+    with pytest.raises(TargetUnreachable, match="did not become writable in time"):
+        make(servers, fault=halt, timeout=4)
+    assert not servers.second.writable()
+    with world(servers).act(timeout=3) as here, pytest.raises(TargetUnreachable):
         STEP.undo(here, BEFORE)
     assert not servers.first.answers()
-    servers.second.thaw()
+    servers.second.startup_process().resume()
     with world(servers).act() as here, suppress(Refused):  # whichever came first, the promotion or the undo
         STEP.undo(here, BEFORE)
     assert [node.writable() for node in servers.nodes].count(True) == 1
