@@ -101,7 +101,11 @@ class Node:
         """As a crash does. Reaped at once: the dead one's process id would count as a running server's."""
         if process := self.process():
             process_tree.kill(process)
-            wait.until(lambda: reaped() or not process.is_running(), LIMIT, "the end of the server")
+            self.reap(process)
+
+    def reap(self, process: psutil.Process) -> None:
+        """Wait until nothing is left of a process that was killed."""
+        wait.until(lambda: reaped() or not process.is_running(), LIMIT, "the end of the server")
 
     def freeze(self) -> None:
         process = self.process()
