@@ -24,7 +24,7 @@ class DatabaseReprotect(Step, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     kind: ClassVar[str] = "database.reprotect"
 
-    standby: Annotated[str, target(DatabaseServer)]
+    standby: Annotated[str, target(DatabaseServer, may_be_down=True)]
     """The server that is to follow."""
     primary: Annotated[str, target(DatabaseServer)]
     """The server that takes the writes."""

@@ -125,9 +125,9 @@ class _Change:
         if old == new == "writable":
             raise NotReady(f"{' and '.join(self._names)} both take writes: fence one of them by hand, at once")
         if new not in {"writable", "standby"} and self._is_ours(self._new):
-            self._reinstate(old, new)
+            self.reinstate(old, new)
         elif new != "writable" and old == "fenced" and self._is_ours(self._old):
-            self._stage("promote", self._new.promote)
+            self._go_on(new)
         elif new != "writable":
             self._put_back(old)
             self._begin()
@@ -174,11 +174,11 @@ class _Change:
         self._new.checkpoint()
         self._old.claim(self._owner)
         self._within(self._step.hold)
-        held = self._here.now()
+        held, position = self._here.now(), list[int]()
         try:
             self._stage("pause", lambda: self._pool.pause(self._step.hold))
-            self._stage("stop", lambda: self._new.catch_up(self._old.stop()))
-            self._stage("fence", self._old.fence)
+            self._stage("stop", lambda: position.append(self._old.stop_and_fence()))
+            self._stage("catch up", lambda: self._new.catch_up(position[0]))
         except (TargetUnreachable, Refused) as error:
             self._give_up(error)
         self._within(self._here.remaining())
@@ -194,14 +194,32 @@ class _Change:
             while not self._new.follows(self._old) and self._here.now() < end:
                 self._here.sleep(EVERY)
 
+    def _go_on(self, new: Situation) -> None:
+        """The old one was fenced by an earlier attempt, so the new one may have been asked already; perhaps not yet.
+
+        What it lacks of a server that is down it will not get. It was not asked then, but it is shut down all the same.
+        """
+        self._within(self._step.hold)
+        try:
+            self._new.catch_up(self._old.stop())
+        except (TargetUnreachable, Refused) as error:
+            self._within(self._here.remaining())
+            self._reversed().reinstate(new, "fenced")
+            raise SwitchedBack(f"{self._names[0]} serves as before: {error}") from None
+        self._within(self._here.remaining())
+        self._stage("promote", self._new.promote)
+
     def _give_up(self, error: Exception) -> NoReturn:
-        """It failed before the promotion. In any case the clients are let go: they get through, or get their errors."""
+        """It failed before this attempt has asked for the promotion, and no earlier one had: so there is none pending.
+
+        In any case the clients are let go: they get through, or get their errors.
+        """
         self._within(self._here.remaining())
         try:
-            old = self._old.situation()
-            if old in NOT_WRITABLE:
-                raise error  # perhaps fenced, so perhaps not to be taken back: the next attempt looks, and goes forward
-            self._put_back(old)
+            if self._old.situation() == "standby":  # somebody has started it since it was fenced
+                self._old.stop()
+            self._old.unfence()
+            self._put_back(self._old.situation())
         finally:
             self._pool.resume()
         raise SwitchedBack(f"{self._names[0]} serves as before: {error}") from None
@@ -214,13 +232,15 @@ class _Change:
         if not self._is_ours(self._old):
             return
         try:
-            if old in {"stopped", "crashed"}:
+            if old == "writable":
+                self._old.unfence()
+            elif old not in NOT_WRITABLE:
                 self._old.start()
         finally:
             self._pool.resume()
         self._old.disclaim()
 
-    def _reinstate(self, old: Situation, new: Situation) -> None:
+    def reinstate(self, old: Situation, new: Situation) -> None:
         """Take the new one, which is the one that was stopped, back to work; the other may be about to become primary.
 
         A promotion that was asked for, and has not happened, does not outlive the server: so that is shut down first.
@@ -230,7 +250,7 @@ class _Change:
                 self._old.stop()
             if self._old.situation() != "fenced":
                 self._old.start()
-                _Change(self._step, self._here, *reversed(self._names)).settle()
+                self._reversed().settle()
                 raise Refused(
                     f"{self._names[0]} has become the primary, so it stays that; {self._names[1]} must follow it"
                 )
@@ -251,6 +271,9 @@ class _Change:
             self._pool.resume()
         self._old.disclaim()
         self._new.disclaim()
+
+    def _reversed(self) -> "_Change":
+        return _Change(self._step, self._here, *reversed(self._names))
 
     def _is_ours(self, server: DatabaseServer) -> bool:
         """Whether this very run, and no other, has claimed it."""

@@ -74,6 +74,7 @@ class PgbouncerConnectionPool:
         self._opening = opening
         self._deadline = time.monotonic() + opening.timeout
         self._client: Client | None = None
+        self._wait = 0
 
     def ping(self) -> None:
         self.state()
@@ -111,8 +112,8 @@ class PgbouncerConnectionPool:
 
     def pause(self, give_up: float) -> None:
         before = float(self._setting(WAIT))
-        wait = max(1, math.ceil(min(give_up, before) if before else give_up))
-        self._command(f"SET {WAIT} = {wait}")
+        self._wait = max(1, math.ceil(min(give_up, before) if before else give_up))
+        self._command(f"SET {WAIT} = {self._wait}")
         for entry in self._config.entries:
             self._command(f"PAUSE {entry}")
 
@@ -132,9 +133,9 @@ class PgbouncerConnectionPool:
             raise LookupError(f"{self._opening.name} knows no server {server}")
         wanted = dict.fromkeys(self._config.entries, at)
         TextFile(self._config.path, self._deadline).rewrite(lambda text: point(text, wanted))
-        wait = self._setting(WAIT)
         self._command("RELOAD")
-        self._command(f"SET {WAIT} = {wait}")  # as long as clients are held, that stays limited
+        if self._wait:  # as long as clients are held, that stays limited
+            self._command(f"SET {WAIT} = {self._wait}")
 
     def _entries(self) -> list[dict[str, Any]]:
         found = {row["name"]: row for row in self._records("SHOW DATABASES")}

@@ -169,6 +169,10 @@ class PostgresqlDatabaseServer:
             self._directory.stop().position + 1
         )  # a checkpoint's record has a length; replayed is what lies before it
 
+    def stop_and_fence(self) -> int:
+        self.close()
+        return self._directory.stop_and_fence().position + 1
+
     def start(self) -> None:
         self.close()
         self._directory.start()

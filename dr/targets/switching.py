@@ -106,6 +106,10 @@ class DatabaseServer(Protocol):
         """
         ...
 
+    def stop_and_fence(self) -> int:
+        """Both, in less time than one after the other. Whatever it raises, the server may be fenced."""
+        ...
+
     def halt(self) -> None:
         """Take it down at once. Harmless when it is down."""
         ...

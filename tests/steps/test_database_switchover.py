@@ -216,7 +216,7 @@ class Died(BaseException):
     """The orchestrator, in the middle of the step."""
 
 
-@pytest.mark.parametrize("stage", ["pause", "stop", "fence", "promote", "repoint", "resume"])
+@pytest.mark.parametrize("stage", ["pause", "stop", "catch up", "promote", "repoint", "resume"])
 def test_what_was_cut_short_is_finished_by_the_next_attempt(servers: Cluster, stage: str) -> None:
     def die(over: str) -> None:
         if over == stage:
@@ -231,7 +231,29 @@ def test_what_was_cut_short_is_finished_by_the_next_attempt(servers: Cluster, st
     assert client.acknowledged <= servers.ids(servers.second)
 
 
-@pytest.mark.parametrize("stage", ["pause", "stop", "fence"])
+def test_a_standby_that_lacks_what_the_stopped_primary_wrote_is_not_promoted_by_the_next_attempt(
+    servers: Cluster,
+) -> None:
+    def die(over: str) -> None:
+        if over == "pause":
+            with servers.second.server.connect() as standby:
+                standby.execute("alter system set primary_conninfo = ''")
+                standby.execute("select pg_reload_conf()")
+            wait.until(lambda: servers.second.ask("select count(*) from pg_stat_wal_receiver") == 0, LIMIT, "the end")
+        if over == "stop":
+            raise Died
+
+    with Writer(servers) as client:
+        with pytest.raises(Died):
+            make(servers, HASTY, fault=die)
+        with pytest.raises(SwitchedBack, match="db2 did not replay what its primary had written in time"):
+            make(servers, HASTY)
+        client.goes_on()
+        assert not servers.second.writable()
+    assert client.acknowledged <= servers.ids(servers.first)
+
+
+@pytest.mark.parametrize("stage", ["pause", "stop", "catch up"])
 def test_what_was_cut_short_before_the_promotion_can_be_undone(servers: Cluster, stage: str) -> None:
     def die(over: str) -> None:
         if over == stage:
@@ -271,7 +293,7 @@ def test_the_old_primary_does_not_work_again_while_a_promotion_is_pending(server
     """Safety rule 10: the standby answers that it is one, and is about to be none."""
 
     def halt(over: str) -> None:
-        if over == "fence":
+        if over == "catch up":
             process_tree.halt(servers.second.startup_process())
 
     with pytest.raises(TargetUnreachable, match="did not become writable in time"):
@@ -295,7 +317,7 @@ def test_a_run_does_not_touch_what_another_run_has_stopped(servers: Cluster) -> 
         make(servers, fault=die)
     with world(servers).act() as here:
         here.run = "another"
-        with pytest.raises(NotReady, match="db1 is stopped, not writable"):
+        with pytest.raises(NotReady, match="db1 is fenced, not writable"):
             STEP.apply(here)
     assert not servers.first.answers()
     make(servers)

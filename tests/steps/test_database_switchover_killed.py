@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from dr.core.step import InPlace
+from dr.demo import wait
 from dr.steps.database_reprotect import DatabaseReprotect
-from dr.steps.database_switchover import DatabaseSwitchover
-from dr.targets.protocols import Refused
+from dr.steps.database_switchover import DatabaseSwitchover, NotReady
+from dr.targets.protocols import Refused, TargetUnreachable
 from tests.cli.shell import PATIENCE, ROOT, environment
-from tests.cluster import Cluster, Watch, Writer, cluster
+from tests.cluster import LIMIT, Cluster, Watch, Writer, cluster
 from tests.here import World
 from tests.switching import given
 
@@ -62,8 +63,23 @@ class Roles:
             assert isinstance(step.observe(here), InPlace)
 
 
+def down_or_up(roles: Roles) -> None:
+    """A server that was told to stop just before may still be at it, and then gives no answer; so the engine waits."""
+
+    def answered() -> bool:
+        with roles.world().look() as here:
+            try:
+                roles.step.observe(here)
+            except TargetUnreachable:
+                return False
+        return True
+
+    wait.until(answered, LIMIT, "all parts can be looked at")
+
+
 def finish(roles: Roles) -> None:
     """As the engine does after a crash: look, and attempt it again where it is not in place."""
+    down_or_up(roles)
     with roles.world().act() as here:
         if not isinstance(roles.step.observe(here), InPlace):
             roles.step.apply(here)
@@ -71,15 +87,17 @@ def finish(roles: Roles) -> None:
 
 
 def take_back(roles: Roles) -> None:
+    down_or_up(roles)
     before = {roles.primary.name: "writable", roles.standby.name: "standby", "pool": f"taken to {roles.primary.name}"}
     with roles.world().act() as here:
         said = ""
         try:
             roles.step.undo(here, before)
-        except Refused as refused:
+        except (Refused, NotReady) as refused:
             said = str(refused)
         seen = roles.step.observe(here) if said else roles.step.observe_undone(here, before)
-    assert not said or "has become the primary" in said
+    # Past the promotion, and past its very end, the old primary must follow before it can be the primary again.
+    assert not said or "has become the primary" in said or said == f"{roles.primary.name} is fenced, not standby"
     assert isinstance(seen, InPlace)
 
 

@@ -6,6 +6,7 @@ an argument list as it is. So nothing is read or written by dr itself, and the d
 
 import re
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -14,6 +15,8 @@ from dr.targets.protocols import Refused, TargetUnreachable
 from dr.targets.transport import program
 
 POLL: Final = 0.002
+SURE: Final = 0.25
+"""Seconds after which it is asked whether a server that is to stop runs at all: clients wait, and questions cost."""
 NOT_RUNNING: Final = 3
 """Exit status of `pg_ctl status`; 1 is a lock file that a starting server has not yet written, or that is not ours."""
 FENCE: Final = "standby.signal"
@@ -76,8 +79,10 @@ class DataDirectory:
             raise TargetUnreachable(f"{self._name}: pg_ctl status: {said.words()}")
         return said.status != NOT_RUNNING
 
-    def stop(self) -> Control:
+    def stop(self, meanwhile: Callable[[], None] = lambda: None) -> Control:
         """Shut down in order, sessions being ended; harmless when it is down already. What stands in it then.
+
+        `meanwhile` is done while it shuts down.
 
         Looked at by itself every few milliseconds, because `pg_ctl --wait` looks ten times a second. That nothing more
         is written is certain before the process has ended: it still sends the last of its WAL to the standby.
@@ -86,11 +91,12 @@ class DataDirectory:
             Refused: the server is down, and was not shut down in order.
             TargetUnreachable: it is not down in time.
         """
-        if self.running():
-            # Its status says nothing: the server may just have ended. The control data below does.
-            self._given(self._commands.stop, "stop", "--mode=fast", "--no-wait")
+        # Its status says nothing: the server may have been down. The control data below does.
+        self._given(self._commands.stop, "stop", "--mode=fast", "--no-wait")
+        began = time.monotonic()
+        meanwhile()
         while not (control := self.control()).clean:
-            if not self.running() and not (control := self.control()).clean:
+            if time.monotonic() - began > SURE and not self.running() and not (control := self.control()).clean:
                 raise Refused(f"{self._name} is down, and was not shut down in order ({control.state})")
             if time.monotonic() > self.deadline:
                 raise TargetUnreachable(f"{self._name} did not shut down in time ({control.state})")
@@ -130,13 +136,23 @@ class DataDirectory:
     def fence(self) -> None:
         """Make sure that the server is down and that its next start makes it a standby; durable when this returns.
 
-        A start takes the lock that `running` looks at before it looks for the file. So where the file is there first,
-        and then nobody holds the lock, no start can have missed it.
-
         Raises:
             Refused: it is not down. Then it is not fenced.
         """
         self._write(FENCE, "")
+        self._prove_fence()
+
+    def stop_and_fence(self) -> Control:
+        """Both, in less time than one after the other. Whatever it raises, the fence may be there."""
+        control = self.stop(lambda: self._write(FENCE, ""))
+        self._prove_fence()
+        return control
+
+    def _prove_fence(self) -> None:
+        """A start takes the lock that `running` looks at before it looks for the fence.
+
+        So where the fence is there first, and then nobody holds the lock, no start can have missed it.
+        """
         while self.running():
             state = self.control().state
             if state not in CLEAN or time.monotonic() > self.deadline:
