@@ -40,7 +40,7 @@ lint: $(READY)
 	$(PY) -m mypy --no-error-summary
 	@$(VENV)/bin/lint-imports --no-logo >build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
 
-bench: $(READY) $(PEERS)/.ready
+bench: $(READY) $(PEERS)/.ready $(CLOUD)/.ready
 	$(PY) -m benchmarks $(ARGS)
 
 # The first Python that runs and is new enough: a name on PATH proves nothing (version managers leave shims).

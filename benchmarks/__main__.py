@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import check, resume, start, steps, switchover, verify
+from benchmarks import check, journal_s3, resume, start, steps, switchover, verify
 from benchmarks.goals import Row, table, write_json
 from benchmarks.measure import Place, fresh
 
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Place], Iterator[Row]]] = {
     "verify": verify.measure,
     "check": check.measure,
     "switchover": switchover.measure,
+    "journal-s3": journal_s3.measure,
 }
 
 

@@ -148,9 +148,9 @@ class _Binding:
         return tuple(step for step in bound if step)
 
     def _step(self, raw: dict[str, object], path: Path) -> PlannedStep | None:
-        filled: Any = {
-            key: value if key in ("id", "kind") else self._fill(value, (*path, key)) for key, value in raw.items()
-        }
+        filled: Any = raw
+        if self._refers:
+            filled = {key: raw[key] if key in ("id", "kind") else self._fill(raw[key], (*path, key)) for key in raw}
         spec: StepSpec | None = self._convert(filled, StepSpec, path)
         if spec is None:
             return None

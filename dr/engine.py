@@ -19,7 +19,7 @@ from dr.core.duration import encode_hook
 from dr.core.plan import Plan, PlannedStep
 from dr.core.step import Evidence, InPlace, NotInPlace, Observation, Step, StopRequested, Unknown
 from dr.core.timestamp import iso, parse_iso
-from dr.errors import JournalUnwritable
+from dr.errors import HomeUnreachable, JournalUnwritable
 from dr.workers import Done, Job
 from dr.world import Here, World
 
@@ -89,6 +89,10 @@ class Engine:
     def run_name(self) -> str:
         return self._journal.run
 
+    @property
+    def journal(self) -> Journal:
+        return self._journal
+
     def record(self, *events: e.Event, flush: bool = True) -> None:
         """Evolve by the events and put them into the journal; with `flush`, they are durable when this returns."""
         at = iso(self._world.clock.utc())
@@ -110,6 +114,9 @@ class Engine:
         drafts, self._pending = self._pending, []
         for entry in self._journal.append(drafts):
             self._world.watcher.entry(entry)
+        notices = self._journal.notices()
+        if notices and not isinstance(self.state, s.Ended):
+            self.record(*notices)
 
     def run(self) -> Result:
         """Go on until the run ends, asks, or is stopped."""
@@ -363,7 +370,7 @@ class Engine:
         """The last checkpoint. The run is over and its end is recorded: without it only the proof is weaker."""
         try:
             self._checkpoint()
-        except JournalUnwritable as error:
+        except (JournalUnwritable, HomeUnreachable) as error:
             self._world.watcher.say("journal", f"{error.what}; the run ended without its last checkpoint")
 
     def _checkpoint(self) -> None:

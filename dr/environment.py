@@ -2,28 +2,40 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
+from dr.audit.allowed_signers import AllowedSigners, LineWrong
+from dr.audit.allowed_signers import parse as parse_signers
+from dr.audit.journal_spec import JournalSpec, Places, places, problems
+from dr.audit.keys import check_identity, check_key
 from dr.core.duration import decode_hook
 from dr.core.runbook import Name
+from dr.core.secret import SecretRef, check_reference
 from dr.core.step import target_fields
 from dr.errors import UsageError
 from dr.findings import Path as ValuePath
 from dr.findings import Place, did_you_mean, explain, text_of, wrong
 from dr.targets.catalogue import TARGET_TYPES
-from dr.targets.protocols import TargetConfig
+from dr.targets.protocols import LocalPath, TargetConfig
 
 FILE = "dr.toml"
 
 
-class JournalSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where runs are recorded."""
+class SigningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who signs the checkpoints of a run, and whose signatures are accepted."""
 
-    directory: str = "journal"
-    """A relative one is meant from the folder of `dr.toml`."""
+    key: str
+    """`agent:SHA256:FINGERPRINT`, `file:PATH` (OpenSSH format) or `kms:KEY-ID`."""
+    identity: str
+    """Whose key it is, as in `allowed_signers`; the actor of everything that is recorded."""
+    allowed_signers: LocalPath
+    """OpenSSH's file of that name."""
+    passphrase: SecretRef = ""
+    """Of the key's file, if it has one."""
 
 
 class EnvironmentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     environments: Annotated[dict[Name, EnvironmentSpec], msgspec.Meta(min_length=1)]
     journal: JournalSpec = JournalSpec()
+    signing: SigningSpec | None = None
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -56,6 +69,29 @@ class Config:
     @property
     def journal_directory(self) -> Path:
         return self.path.parent / self._settings.journal.directory
+
+    @property
+    def places(self) -> Places | None:
+        """Where the journal is kept besides the directory; None: nowhere."""
+        return places(self._settings.journal)
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in the file are meant from."""
+        return self.path.parent
+
+    @property
+    def signing(self) -> SigningSpec | None:
+        """Who signs; None: nobody."""
+        return self._settings.signing
+
+    def signers(self) -> AllowedSigners | None:
+        """Whose signatures are accepted; None: the file does not say.
+
+        Raises:
+            RunbookWrong: the file with their keys cannot be read.
+        """
+        return None if self.signing is None else read_signers(self.folder / self.signing.allowed_signers)
 
     def environment(self, name: str) -> Environment:
         """The environment of that name, its targets validated.
@@ -110,7 +146,39 @@ def load_config(path: Path) -> Config:
     findings = [(place(text, finding.path), finding.what) for finding in explain(raw, Settings)]
     if findings:
         raise wrong(str(path), findings)
-    return Config(path, text, msgspec.convert(raw, Settings))
+    settings = msgspec.convert(raw, Settings, dec_hook=decode_hook)
+    findings = [(place(text, ("journal", *field)), what) for field, what in problems(settings.journal)]
+    if settings.signing is not None:
+        findings += [(place(text, ("signing", name)), what) for name, what in _signing_findings(settings.signing)]
+    if findings:
+        raise wrong(str(path), findings)
+    return Config(path, text, settings)
+
+
+def read_signers(path: Path) -> AllowedSigners:
+    """Read an `allowed_signers` file.
+
+    Raises:
+        RunbookWrong: it cannot be read; the line is named.
+    """
+    try:
+        return parse_signers(text_of(path))
+    except LineWrong as error:
+        raise wrong(str(path), [(Place(error.line, 1), error.why)]) from None
+
+
+def _signing_findings(spec: SigningSpec) -> Iterator[tuple[str, str]]:
+    checks = (("key", check_key), ("identity", check_identity), ("passphrase", _check_passphrase))
+    for name, check in checks:
+        try:
+            check(getattr(spec, name))
+        except ValueError as error:
+            yield name, str(error)
+
+
+def _check_passphrase(text: str) -> None:
+    if text:
+        check_reference("passphrase", text)
 
 
 def place(text: str, path: ValuePath) -> Place:

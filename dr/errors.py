@@ -76,7 +76,7 @@ class PlanChanged(DrError):
 class JournalBroken(DrError):
     code = "journal-broken"
     exit_status = 10
-    meaning = "the journal does not verify; the entry is named"
+    meaning = "the journal was tampered with or damaged: it does not verify; the entry or checkpoint is named"
 
 
 class JournalHeld(DrError):
@@ -103,6 +103,18 @@ class JournalUnwritable(DrError):
     meaning = "the journal could not be written (disk full, no permission); stopped before the next effect, resumable"
 
 
+class HomeUnreachable(DrError):
+    code = "home-unreachable"
+    exit_status = 19
+    meaning = "the journal's home could not be written or read; stopped before the next effect, resumable"
+
+
+class EnvironmentHeld(DrError):
+    code = "environment-held"
+    exit_status = 20
+    meaning = "another run has not ended on the same environment; nothing was touched"
+
+
 class SecretMissing(DrError):
     code = "secret-missing"
     exit_status = 15
@@ -125,6 +137,24 @@ class RollbackRefused(DrError):
     code = "rollback-refused"
     exit_status = 18
     meaning = "the run is past its point of no return and cannot be rolled back"
+
+
+class EvidenceIncomplete(DrError):
+    code = "evidence-incomplete"
+    exit_status = 21
+    meaning = "nothing was found changed, but signatures that should be there are missing; the entries are named"
+
+
+class Unverifiable(DrError):
+    code = "unverifiable"
+    exit_status = 22
+    meaning = "the journal is whole, but its signatures cannot be judged: no allowed_signers was given"
+
+
+class SigningFailed(DrError):
+    code = "signing-failed"
+    exit_status = 23
+    meaning = "the key that signs the run cannot be used (no agent, wrong passphrase, not allowed); nothing was touched"
 
 
 #: Statuses that no error class stands for.

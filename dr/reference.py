@@ -30,20 +30,23 @@ _PARAMETER = {"type": "string", "pattern": r"\$\{[^}]+\}"}
 
 
 def kind_lines(name: str | None) -> list[str]:
-    """All kinds, a line each; or one of them with its parameters.
+    """All kinds of steps and types of targets, a line each; or one of them with what it takes.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: there is none of that name.
     """
+    known: dict[str, Struct] = {**CATALOGUE, **TARGET_TYPES}
     if name is None:
-        width = max(map(len, CATALOGUE))
-        return [f"{kind.kind:{width}}  {_about(kind)[0]}" for kind in CATALOGUE.values()]
-    if name not in CATALOGUE:
-        raise UsageError(f"there is no kind {name!r}{did_you_mean(name, CATALOGUE)}", hint="dr kinds")
-    kind = CATALOGUE[name]
-    about, *more = _about(kind)
-    lines = [f"{name}: {about}", *more, "", f"It {_traits(kind)}.", "", "with:", *_field_lines(kind)]
-    for part in _parts(kind):
+        lines = [f"{name:{max(map(len, known))}}  {_about(struct)[0]}" for name, struct in known.items()]
+        lines.insert(len(CATALOGUE), "\nTargets, by their `type` in dr.toml:\n")
+        return ["Steps, by their `kind` in a runbook:\n", *lines]
+    if name not in known:
+        raise UsageError(f"there is no kind {name!r}{did_you_mean(name, known)}", hint="dr kinds")
+    struct = known[name]
+    about, *more = _about(struct)
+    traits = ["", f"It {_traits(CATALOGUE[name])}.", "", "with:"] if name in CATALOGUE else ["", "fields in dr.toml:"]
+    lines = [f"{name}: {about}", *more, *traits, *_field_lines(struct)]
+    for part in _parts(struct):
         lines += ["", f"{_title(part)}: {_about(part)[0]}", *_field_lines(part)]
     return lines
 
@@ -144,9 +147,14 @@ def _structs(kind: types.Type) -> Iterator[Struct]:
 def _words(kind: types.Type) -> str:  # noqa: C901 - one case per type
     """A type in the words of a person who writes YAML."""
     match kind:
-        case types.Metadata(extra=extra, type=inner):
-            role = (extra or {}).get("target")
-            return f"a target of type {_speakers(role.protocol)}" if role else _words(inner)
+        case types.Metadata(extra={"target": role}):
+            return f"a target of type {_speakers(role.protocol)}"
+        case types.Metadata(extra={"secret": True}):
+            return "a reference to a secret, env:NAME or file:PATH"
+        case types.Metadata(extra_json_schema={"description": words}):
+            return str(words)
+        case types.Metadata(type=inner):
+            return _words(inner)
         case types.UnionType(types=members):
             words = [_words(member) for member in members if not isinstance(member, types.NoneType)]
             return " or ".join(word for word in words if word != "whole number" or "number" not in words)

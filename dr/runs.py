@@ -15,20 +15,25 @@ from datetime import UTC, datetime
 import msgspec
 
 from dr import __version__
-from dr.audit.journal import LocalBook, StoredRun
+from dr.audit.here import Book
+from dr.audit.journal import Journal
 from dr.audit.replay import Folded, fold
+from dr.audit.stored import StoredRun
+from dr.author import Author
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, digest, encode_plan
 from dr.core.secret import is_reference
 from dr.core.step import Evidence, OutOfTime, Step, target_fields
+from dr.core.timestamp import iso
 from dr.engine import Engine
 from dr.errors import (
     JournalUnwritable,
     PreconditionFailed,
     RollbackRefused,
     RunEnded,
+    SigningFailed,
 )
 from dr.secrets import Secrets
 from dr.steps import CATALOGUE
@@ -142,11 +147,12 @@ def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str
             here.close()
 
 
-def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str, detected: str) -> Engine:
-    """A new run, its first entry durable; nothing was touched yet.
+def start(book: Book, plan: Plan, world: World, author: Author, *, reason: str, detected: str) -> Engine:
+    """A new run, its first entry durable and signed; nothing was touched yet.
 
     Raises:
         JournalUnwritable: there is no place to record it.
+        SigningFailed: the key refused; nothing but the first entry is there.
     """
     raw = encode_plan(plan)
     started = e.RunStarted(
@@ -158,10 +164,13 @@ def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str,
         host=socket.gethostname(),
         version=__version__,
         detected=detected,
+        caller=book.caller(),
+        signer=author.signer,
+        unsigned=author.unsigned,
     )
     try:
-        journal = book.create(_name(plan), raw, this_process())
-        engine = Engine(plan, journal, s.NotStarted(), world, actor)
+        journal = book.create(_name(plan), raw, plan.environment, this_process(), author.seal)
+        engine = Engine(plan, journal, s.NotStarted(), world, author.name)
         engine.record(started)
     except JournalUnwritable as error:
         raise JournalUnwritable(
@@ -169,43 +178,81 @@ def start(book: LocalBook, plan: Plan, world: World, actor: str, *, reason: str,
             stands="nothing was touched; no run was started",
             hint="make room or mend the permissions, or name another place: --journal DIRECTORY",
         ) from None
+    _sign_first(journal, world, author)
     return engine
 
 
 def go_on(
-    stored: StoredRun, make_world: Callable[[Plan], World], actor: str, admit: Callable[[Folded], None] = lambda _: None
+    book: Book,
+    stored: StoredRun,
+    make_world: Callable[[Plan], World],
+    author: Author,
+    admit: Callable[[Folded], None] = lambda _: None,
 ) -> Engine:
     """Take the run over from where it stands; that is recorded, and with it what a crash had left unfinished.
 
     Args:
+        book: where the run is.
         stored: the run.
         make_world: the world for its plan.
-        actor: who goes on.
+        author: who goes on.
         admit: raises when what is wanted of the run cannot be had where it stands; then nothing is recorded.
 
     Raises:
         JournalHeld: a live process has it.
         JournalBroken, PlanChanged: it does not verify; nothing was changed.
         RunEnded: there is nothing to go on with.
+        SigningFailed: the key refused, or a signed run would be gone on with unsigned.
     """
-    journal, torn = stored.resume(this_process())
+    journal, torn = book.resume(stored, this_process(), author.seal)
     try:
         folded = fold(stored)
         _refuse_ended(stored, folded.state)
+        author.admit(stored, folded.first)
         admit(folded)
-        engine = Engine(folded.plan, journal, folded.state, make_world(folded.plan), actor)
+        world = make_world(folded.plan)
+        engine = Engine(folded.plan, journal, folded.state, world, author.name)
         engine.record(
             e.RunResumed(
                 host=socket.gethostname(),
                 version=__version__,
                 torn_bytes=torn.bytes if torn else 0,
                 torn_sha256=torn.sha256 if torn else "",
+                signer=author.signer,
+                unsigned=author.unsigned,
             )
         )
+        _sign_first(journal, world, author)
+    except RunEnded:
+        book.leave(journal, ended=True)
+        raise
     except BaseException:
-        journal.close()
+        book.leave(journal, ended=False)
         raise
     return engine
+
+
+def _sign_first(journal: Journal, world: World, author: Author) -> None:
+    """Sign what is there before the first effect."""
+    if author.signing is None:
+        return
+    try:
+        journal.checkpoint(iso(world.clock.utc()), author.name)
+    except SigningFailed as error:
+        raise SigningFailed(
+            error.what,
+            stands=f"nothing was touched; that {author.name} began is the last entry of {journal.run}",
+            hint=f"dr resume {journal.run}   (--unsigned REASON goes on without a signature)",
+        ) from None
+
+
+@contextlib.contextmanager
+def left(book: Book, engine: Engine) -> Iterator[None]:
+    """At the end of the block this process is done with the run, however it stands."""
+    try:
+        yield
+    finally:
+        book.leave(engine.journal, ended=isinstance(engine.state, s.Ended))
 
 
 def admit_rollback(folded: Folded) -> None:

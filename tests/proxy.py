@@ -33,6 +33,7 @@ class Fault(Enum):
     RESET_BEFORE_REPLY = auto()  # delivered, it took effect, and the reply is cut
     HANG = auto()  # held before it is delivered: takes effect when let go, however late
     HANG_BEFORE_REPLY = auto()  # delivered, it took effect, and the reply is held
+    DAMAGE_REPLY = auto()  # delivered, it took effect, and the last byte of the reply's body is another one
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,9 @@ class Exchange(BaseHTTPRequestHandler):
                 answer = self.deliver(body)
                 self.server.hold()
                 self.reply(*answer)
+            case Fault.DAMAGE_REPLY:
+                status, headers, content = self.deliver(body)
+                self.reply(status, headers, content[:-1] + bytes([content[-1] ^ 1]))
             case None:
                 self.reply(*self.deliver(body))
 

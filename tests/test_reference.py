@@ -11,6 +11,7 @@ from dr.errors import DrError
 from dr.load import Document
 from dr.reference import kind_lines, runbook_schema
 from dr.steps import CATALOGUE
+from dr.targets.catalogue import TARGET_TYPES
 from tests import json_schema
 from tests.cli.shell import ROOT, dr
 
@@ -122,10 +123,26 @@ def test_a_target_is_named_by_the_types_it_can_have_in_dr_toml() -> None:
     assert "  router: a target of type flagd-reads or pgbouncer-reads (required)" in kind_lines("reads.shift")
 
 
-def test_every_kind_is_listed_with_the_first_line_it_says_of_itself(tmp_path: Path) -> None:
+def test_every_kind_and_every_target_is_listed_with_the_first_line_it_says_of_itself(tmp_path: Path) -> None:
     seen = dr(tmp_path, "kinds")
-    assert seen.status == 0
-    assert [line.split()[0] for line in seen.out.splitlines()] == list(CATALOGUE)
+    listed = [line.split(maxsplit=1) for line in seen.out.splitlines() if line and not line.endswith(":")]
+    known = {**CATALOGUE, **TARGET_TYPES}
+    assert [name for name, _ in listed] == list(known)
+    assert all((known[name].__doc__ or "").startswith(about) for name, about in listed)
+
+
+@pytest.mark.parametrize("name", TARGET_TYPES)
+def test_every_field_of_every_target_is_in_the_reference(name: str) -> None:
+    told = kind_lines(name)
+    for field in msgspec.structs.fields(TARGET_TYPES[name]):
+        at = next(at for at, line in enumerate(told) if line.startswith(f"  {field.encode_name}: "))
+        explained = told[at + 1 : at + 2]
+        assert "secret" in told[at] or (explained and explained[0].startswith("      ")), field.name
+
+
+def test_a_secret_is_said_to_be_a_reference() -> None:
+    said = "  password: a reference to a secret, env:NAME or file:PATH (default none)"
+    assert said in kind_lines("postgresql")
 
 
 def test_a_mistyped_kind_is_suggested(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from dr.audit.journal import StoredRun
+from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan, decode_plan, digest

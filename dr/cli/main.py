@@ -23,8 +23,8 @@ COMMANDS = {
     "answer": ("dr.cli.running", "Answer the question a run is paused on, and go on."),
     "runs": ("dr.cli.reading", "List the runs in the journal, newest last."),
     "show": ("dr.cli.reading", "Show where a run stands and what happened in it."),
-    "audit": ("dr.cli.reading", "Verify and read the journal."),
-    "kinds": ("dr.cli.planning", "List the kinds of steps and their parameters."),
+    "audit": ("dr.cli.auditing", "Verify and read the journal, and hand over the evidence."),
+    "kinds": ("dr.cli.planning", "List the kinds of steps and of targets, and what each takes."),
     "schema": ("dr.cli.planning", "Print the JSON Schema of runbooks, for editors."),
     "demo": ("dr.cli.demo", "Recreate the outage of 15 May 2023 with real parts, and recover it."),
 }

@@ -2,14 +2,18 @@
 
 import getpass
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from dr.audit.journal import LocalBook
-from dr.environment import FILE, load_config
+from dr.audit.allowed_signers import AllowedSigners
+from dr.author import Author, open_signing
+from dr.cli.streams import complain
+from dr.environment import FILE, load_config, read_signers
 from dr.errors import UsageError
+from dr.secrets import Secrets
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,22 +30,39 @@ def config_option(command: F) -> F:
     )(command)
 
 
-def journal_option(command: F) -> F:
+def unsigned_option(command: F) -> F:
     return click.option(
-        "--journal",
-        type=click.Path(path_type=Path),
-        envvar="DR_JOURNAL",
-        show_envvar=True,
-        help="Directory of the journal; by default the one dr.toml names.",
+        "--unsigned",
+        metavar="REASON",
+        default="",
+        callback=utf8,
+        help="Go without the signature that dr.toml asks for; the reason goes into the journal.",
     )(command)
 
 
-def book(config: Path, journal: Path | None) -> LocalBook:
-    """The journal: the directory that was named, else the one of `dr.toml`."""
-    directory = (load_config(config).journal_directory if journal is None else journal).absolute()
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"the journal is kept in a directory, and {directory} is a file", stands="nothing was touched")
-    return LocalBook(directory)
+def signers_option(command: F) -> F:
+    return click.option(
+        "--allowed-signers",
+        "allowed_signers",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        envvar="DR_ALLOWED_SIGNERS",
+        show_envvar=True,
+        help="Whose signatures are accepted; by default the file dr.toml names.",
+    )(command)
+
+
+def signers(config: Path, given: Path | None) -> AllowedSigners | None:
+    """Whose signatures are accepted; None: nobody has said."""
+    if given is not None:
+        return read_signers(given)
+    return load_config(config).signers() if config.exists() else None
+
+
+def author(config: Path, secrets: Secrets, unsigned: str) -> Author:
+    """Who acts: the identity that signs, as `dr.toml` says, else the user of the machine."""
+    signing = None if unsigned or not config.exists() else open_signing(load_config(config), secrets, complain)
+    return Author(signing.identity if signing else actor(), signing, unsigned)
 
 
 def parameters(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -63,6 +84,16 @@ def utf8(ctx: click.Context, option: click.Parameter, text: str) -> str:
     if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
         raise UsageError(f"{option.opts[0]} takes UTF-8 text, not {text!r}", stands="nothing was touched")
     return text
+
+
+def instant(option: str, text: str) -> float:
+    """The time an option names, in seconds since 1970. Without a zone it is the machine's local time."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{option} takes a time such as 2023-05-15T10:00:00-04:00, not {text!r}", stands="nothing was touched"
+        ) from None
 
 
 def actor() -> str:

@@ -82,7 +82,7 @@ def plan(
     if as_json:
         click.echo(raw)
         return
-    click.echo("\n".join(plan_lines(bound, digest(raw))))
+    click.echo("\n".join(plan_lines(bound, digest(raw), signer_of(config))))
     if look_too:
         from dr.cli.looking import look_lines  # the engine and the targets: only for a look
 
@@ -91,10 +91,10 @@ def plan(
             click.echo(line)
 
 
-@click.command(epilog="\b\nExamples:\n  dr kinds\n  dr kinds queries.terminate")
+@click.command(epilog="\b\nExamples:\n  dr kinds\n  dr kinds queries.terminate\n  dr kinds pgbouncer-reads")
 @click.argument("kind", required=False)
 def kinds(kind: str | None) -> None:
-    """List the kinds of steps and their parameters."""
+    """List the kinds of steps and of targets, and what each takes."""
     from dr.reference import kind_lines  # reads every docstring: only for this command
 
     click.echo("\n".join(kind_lines(kind)))
@@ -121,3 +121,9 @@ def bind_to(runbook: Path, environment: str, given: dict[str, str], *, ungracefu
 
     declared = load_config(config).environment(environment)
     return bind(read(runbook), declared, given, "ungraceful" if ungraceful else "graceful")
+
+
+def signer_of(config: Path) -> str:
+    """Who signs a run, as `dr.toml` says, for the plan; empty: nobody."""
+    signing = load_config(config).signing
+    return f"{signing.identity} ({signing.key})" if signing else ""

@@ -1,22 +1,19 @@
-"""`runs`, `show`, `audit`: what the journal says."""
+"""`runs`, `show`: what the journal says."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from dr.audit.journal import StoredRun
-from dr.audit.replay import Folded, begun, fold
-from dr.cli.options import book, config_option, journal_option
+from dr.audit.replay import Folded, fold
+from dr.audit.stored import StoredRun
+from dr.cli.journal import book_to_read, journal_option
+from dr.cli.options import config_option, signers, signers_option
 from dr.core import events as e
 from dr.core import state as s
-from dr.core.events import Entry
-from dr.errors import DrError, JournalBroken, NoSuchRun, UsageError
+from dr.errors import DrError, NoSuchRun
 from dr.report.timeline import Measured, timeline
-from dr.report.words import clock, plan_lines, printable, sentence, standing
-
-REPLAY_UP_TO = 20_000
-"""Entries up to which `audit verify` also replays the run without being asked: about 0.1 s."""
+from dr.report.words import clock, plan_lines, sentence, signer, standing
 
 run_argument = click.argument("run_name", metavar="RUN")
 
@@ -29,7 +26,7 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
     """List the runs in the journal, newest last."""
     import msgspec
 
-    found = book(config, journal)
+    found = book_to_read(config, journal)
     rows = [_row(stored) for stored in found.runs()]
     if as_json:
         for row in rows:
@@ -49,14 +46,15 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
     type=click.Path(path_type=Path),
     help="Also make a folder to mail and to keep: the report as a page, and the journal.",
 )
+@signers_option
 @journal_option
 @config_option
-def show(run_name: str, report: Path | None, journal: Path | None, config: Path) -> None:
+def show(run_name: str, report: Path | None, allowed_signers: Path | None, journal: Path | None, config: Path) -> None:
     """Show where a run stands and what happened in it."""
-    stored = book(config, journal).find(run_name)
+    stored = book_to_read(config, journal).find(run_name)
     folded = fold(stored)
     assert isinstance(folded.first.event, e.RunStarted)
-    click.echo("\n".join(plan_lines(folded.plan, folded.first.event.plan)) + "\n")
+    click.echo("\n".join(plan_lines(folded.plan, folded.first.event.plan, signer(folded.first))) + "\n")
     for entry in stored.entries():
         click.echo(f"{entry.seq:5}  {clock(entry.at)}  {entry.actor:10}  {sentence(entry.event)}")
     click.echo(f"\n{stored.run}: {_stands(stored, folded)}")
@@ -68,99 +66,8 @@ def show(run_name: str, report: Path | None, journal: Path | None, config: Path)
     if report is not None:
         from dr.report.folder import PAGE, write_report  # only for the few who want a folder
 
-        write_report(report, stored)
+        write_report(report, stored, signers=signers(config, allowed_signers))
         click.echo(f"report: {report / PAGE}")
-
-
-@click.group(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit show latest --json")
-def audit() -> None:
-    """Verify and read the journal."""
-
-
-@audit.command(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit verify --all")
-@click.argument("run_name", metavar="[RUN]", required=False)
-@click.option("--all", "every", is_flag=True, help="Verify every run of the journal.")
-@click.option(
-    "--replay/--no-replay", default=None, help=f"Also replay the run; by default up to {REPLAY_UP_TO} entries."
-)
-@journal_option
-@config_option
-def verify(run_name: str | None, every: bool, replay: bool | None, journal: Path | None, config: Path) -> None:
-    """Verify that nothing was changed, added, moved or removed.
-
-    Always: each entry follows the one before it by hash and number, the checkpoints agree, and the plan is the one the
-    run was started with. Replayed: every entry can follow the one before it by the rules of a run.
-    """
-    if every == bool(run_name):
-        raise UsageError("name a run or give --all", hint="dr runs")
-    found = book(config, journal)
-    broken = 0
-    chosen = found.runs() if every else (found.find(run_name or ""),)
-    if not chosen:
-        click.echo(f"there are no runs yet in {found.directory}")
-    for stored in chosen:
-        try:
-            click.echo(_verified(stored, replay))
-        except NoSuchRun:
-            if not every:
-                raise
-            click.echo(f"{stored.run}: has no entry, was never started")
-        except DrError as error:
-            if not every:
-                raise
-            broken += 1
-            click.echo(f"{stored.run}: BROKEN [{error.code}] {error.what}")
-    if broken:
-        raise JournalBroken(
-            f"{broken} of the runs do not verify", stands="nothing was touched", hint="dr audit verify RUN"
-        )
-
-
-@audit.command(
-    "show", epilog="\b\nExamples:\n  dr audit show latest\n  dr audit show latest --json --step disable-feature"
-)
-@run_argument
-@click.option("--json", "as_json", is_flag=True, help="The raw lines of the journal.")
-@click.option("--step", help="Only entries of this step.")
-@journal_option
-@config_option
-def audit_show(run_name: str, as_json: bool, step: str | None, journal: Path | None, config: Path) -> None:
-    """Show the entries of a run. Works on a journal that does not verify, as far as it can be read."""
-    stored = book(config, journal).find(run_name)
-    for line in stored.raw():
-        entry = _read(line)
-        if step is not None and getattr(getattr(entry, "event", None), "step", None) != step:
-            continue
-        if as_json:
-            click.echo(line)
-        elif entry is None:
-            click.echo(f"not an entry: {printable(line.decode(errors='backslashreplace'))}")
-        else:
-            click.echo(f"{entry.seq:5}  {entry.at}  {entry.actor:10}  {sentence(entry.event)}")
-
-
-def _read(line: bytes) -> Entry | None:
-    """The entry, or None for a line that is none."""
-    import msgspec
-
-    try:
-        return e.decode_entry(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _verified(stored: StoredRun, replay: bool | None) -> str:
-    head, torn = stored.verify()
-    begun(stored)
-    folded = fold(stored) if (head.size <= REPLAY_UP_TO if replay is None else replay) else None
-    marks = len(stored.checkpoints())
-    notes = [f"{head.size} entries", f"head {head.hash[:16]}", f"{marks} checkpoint{'s' if marks != 1 else ''}"]
-    notes.append("replayed" if folded else "not replayed (--replay does)")
-    if torn is not None:
-        notes.append(f"an unfinished entry of {torn.bytes} bytes at the end, as a crash leaves it")
-    if folded and not isinstance(folded.state, s.Ended):
-        notes.append(f"the run has not ended: {standing(folded.plan, folded.state)}")
-    return f"{stored.run}: verified; {', '.join(notes)}; unsigned"
 
 
 def _row(stored: StoredRun) -> dict[str, str]:

@@ -2,16 +2,18 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast, get_args
 
 import click
 
 from dr.audit.replay import Folded
-from dr.cli.options import actor, book, config_option, journal_option, utf8
-from dr.cli.planning import bind_to, parameter_option, runbook_argument, ungraceful_option
+from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
+from dr.cli.options import author, config_option, instant, unsigned_option, utf8
+from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
 from dr.core import events as e
@@ -21,7 +23,7 @@ from dr.core.timestamp import iso
 from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.report.words import choice_lines, plan_lines, standing
-from dr.runs import RealTargets, admit_rollback, go_on, preflight, real_world, roll_back, start
+from dr.runs import RealTargets, admit_rollback, go_on, left, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
 
@@ -38,7 +40,7 @@ _ROLLED_BACK: Mapping[e.Service, str] = {
     "not-checked": "what it had applied is undone; no steady state is declared to verify",
 }
 
-CLOCKS_DIFFER = timedelta(minutes=5)
+CLOCKS_DIFFER = 5 * 60.0
 """How far ahead of this machine's clock a detection may be: another machine's clock told it."""
 
 
@@ -59,6 +61,8 @@ Examples:
     "--detected", metavar="TIME", default="", help="When the trouble was detected (ISO 8601); RTO counts from it."
 )
 @json_option
+@unsigned_option
+@start_options
 @journal_option
 @config_option
 def run(
@@ -70,6 +74,7 @@ def run(
     reason: str,
     detected: str,
     as_json: bool,
+    unsigned: str,
     journal: Path | None,
     config: Path,
 ) -> None:
@@ -78,25 +83,28 @@ def run(
     Shows the plan, asks, carries it out, and verifies the steady state. Every step is recorded before it touches
     anything: whatever happens, `dr resume` goes on.
     """
-    detected = _timestamp(detected) if detected else ""
+    detected = _detected(detected) if detected else ""
     plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
+    runs, secrets = book(config, journal), Secrets()  # a home gets ready while the plan is read
     if not as_json:
-        tell("\n".join(plan_lines(plan, digest(encode_plan(plan)))) + "\n")
+        signer = "" if unsigned else signer_of(config)
+        tell("\n".join([*plan_lines(plan, digest(encode_plan(plan)), signer), *recorded_in(runs)]) + "\n")
     if not yes:
         if not is_terminal():
             raise UsageError(
                 "nobody can be asked here", stands="nothing was touched", hint="add --yes to run without asking"
             )
         click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
-    secrets = Secrets()
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()
+    who = author(config, secrets, unsigned)
     if not ungraceful:
         preflight(plan, targets)
     with _watching(plan, as_json=as_json, since=detected) as (keyboard, watcher):
         world = real_world(targets, secrets, keyboard, watcher, keyboard.stop)
-        engine = start(book(config, journal), plan, world, actor(), reason=reason, detected=detected)
-        result = engine.run()
+        engine = start(runs, plan, world, who, reason=reason, detected=detected)
+        with left(runs, engine):
+            result = engine.run()
     _finish(engine, result, as_json=as_json)
 
 
@@ -109,15 +117,17 @@ Examples:
 )
 @run_argument
 @json_option
+@unsigned_option
+@resume_options
 @journal_option
 @config_option
-def resume(run_name: str, as_json: bool, journal: Path | None, config: Path) -> None:
+def resume(run_name: str, as_json: bool, unsigned: str, journal: Path | None, config: Path) -> None:
     """Go on with a run that was stopped, paused or killed.
 
     RUN is a run's name, the beginning of one, or `latest`. Steps that are done are not repeated; a step in doubt is
     looked at first.
     """
-    _carry_on(run_name, config, journal, as_json=as_json)
+    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned)
 
 
 @click.command(
@@ -131,13 +141,18 @@ Examples:
 @click.argument("choice", type=click.Choice(get_args(e.Choice)))
 @click.option("--comment", default="", callback=utf8, help="Why; goes into the journal. `skip` needs one.")
 @json_option
+@unsigned_option
+@resume_options
 @journal_option
 @config_option
-def answer(run_name: str, choice: str, comment: str, as_json: bool, journal: Path | None, config: Path) -> None:
+def answer(
+    run_name: str, choice: str, comment: str, as_json: bool, unsigned: str, journal: Path | None, config: Path
+) -> None:
     """Answer the question a run is paused on, and go on."""
     if choice == "skip" and not comment.strip():
         raise UsageError("`skip` needs --comment: why is the step left out?", stands="nothing was touched")
-    _carry_on(run_name, config, journal, as_json=as_json, given=Answer(cast("e.Choice", choice), comment))
+    given = Answer(cast("e.Choice", choice), comment)
+    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, given=given)
 
 
 @click.command(
@@ -149,15 +164,17 @@ Examples:
 @run_argument
 @click.option("--reason", default="the operator asked for it", callback=utf8, help="Why; goes into the journal.")
 @json_option
+@unsigned_option
+@resume_options
 @journal_option
 @config_option
-def rollback(run_name: str, reason: str, as_json: bool, journal: Path | None, config: Path) -> None:
+def rollback(run_name: str, reason: str, as_json: bool, unsigned: str, journal: Path | None, config: Path) -> None:
     """Undo what a run has applied, in reverse order.
 
     For a run that has not ended: stopped, paused or killed. Refused once a step that cannot be undone may have been
     applied.
     """
-    _carry_on(run_name, config, journal, as_json=as_json, back=reason)
+    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, back=reason)
 
 
 def _carry_on(
@@ -166,12 +183,14 @@ def _carry_on(
     journal: Path | None,
     *,
     as_json: bool,
+    unsigned: str,
     given: Answer | None = None,
     back: str = "",
 ) -> None:
     """Go on with a run from where it stands."""
-    stored = book(config, journal).find(run_name)
-    secrets = Secrets()
+    runs, secrets = book(config, journal), Secrets()
+    stored = runs.find(run_name)
+    who = author(config, secrets, unsigned)
     with contextlib.ExitStack() as stack:
 
         def make_world(plan: Plan) -> World:
@@ -188,10 +207,11 @@ def _carry_on(
             if back:
                 admit_rollback(folded)
 
-        engine = go_on(stored, make_world, actor(), admit)
-        if back:
-            roll_back(engine, back)
-        result = engine.run()
+        engine = go_on(runs, stored, make_world, who, admit)
+        with left(runs, engine):
+            if back:
+                roll_back(engine, back)
+            result = engine.run()
     _finish(engine, result, as_json=as_json)
 
 
@@ -266,18 +286,13 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
                 tell(f"\n{paint(label, sys.stdout, fg='green', bold=True)}: {name}; {why}")
 
 
-def _timestamp(text: str) -> str:
-    """The operator's time as UTC. Without a zone it is the machine's local time."""
-    try:
-        when = datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"--detected takes a time such as 2023-05-15T10:00:00-04:00, not {text!r}", stands="nothing was touched"
-        ) from None
-    if when > datetime.now(UTC) + CLOCKS_DIFFER:
+def _detected(text: str) -> str:
+    """The time at which the trouble was detected; never one to come."""
+    when = instant("--detected", text)
+    if when > time.time() + CLOCKS_DIFFER:
         raise UsageError(
             f"--detected is in the future: {text}; here it is {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             stands="nothing was touched",
             hint="give the time with its zone, such as 2023-05-15T10:00:00-04:00",
         )
-    return iso(when.timestamp())
+    return iso(when)

@@ -27,7 +27,7 @@ class Duration(float):
     __repr__ = __str__
 
 
-@functools.cache  # a plan of 1,000 steps holds 4,000 durations, and a handful of different ones
+@functools.lru_cache(maxsize=256)  # a plan of 1,000 steps holds 4,000 durations, and a handful of different ones
 def _text(seconds: float) -> str:
     if seconds == 0.0:
         return "0s"
@@ -49,6 +49,11 @@ def parse_duration(text: object) -> Duration:
         return text
     if not isinstance(text, str) or not _WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration; write a number with a unit, such as 500ms, 30s, 5m or 1h30m")
+    return _parsed(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> Duration:
     milliseconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     if milliseconds > LONGEST:
         raise ValueError(f"{text!r} is longer than a year")

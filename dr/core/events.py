@@ -44,6 +44,12 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     version: str = ""
     detected: str = ""
     """When the trouble was detected (UTC, ISO 8601), if the operator said; recovery time counts from there."""
+    caller: str = ""
+    """Who that is for AWS (an ARN), where the journal has a home there and AWS said so in time."""
+    signer: str = ""
+    """Fingerprint of the key that signs the checkpoints of this process; empty: it signs nothing."""
+    unsigned: str = ""
+    """Why nothing is signed although `dr.toml` says that it should be."""
     format: Literal[1] = FORMAT
 
 
@@ -54,6 +60,9 @@ class RunResumed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     version: str = ""
     torn_bytes: int = 0
     torn_sha256: str = ""
+    signer: str = ""
+    """As in `RunStarted`, and `unsigned` too: somebody else may go on."""
+    unsigned: str = ""
 
 
 class RunStopped(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="run-stopped"):
@@ -159,6 +168,34 @@ class HealthObserved(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     evidence: Evidence = {}
 
 
+class CopyLate(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="copy-late"):
+    """A mirror of the journal did not keep up and gets no more entries until it has caught up."""
+
+    copy: str
+    why: str
+
+
+class HomeLeft(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="home-left"):
+    """The operator goes on without the journal's home; the entries are delivered when it is back."""
+
+    reason: str
+
+
+class TakenOver(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="taken-over"):
+    """The operator took the run from a process that may still be alive; it is shut out by the home."""
+
+    holder: str
+
+
+class CopyTrusted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="copy-trusted"):
+    """The operator ruled which copy of the journal is right, where copies differed from entry `entry` on."""
+
+    copy: str
+    entry: int
+    against: tuple[str, ...]
+    """The copies that held something else."""
+
+
 Finish = Literal["completed", "rolled-back", "aborted"]
 Service = Literal["well", "deviated", "not-checked"]
 
@@ -188,11 +225,15 @@ Event = (
     | Paused
     | OperatorAnswered
     | HealthObserved
+    | CopyLate
+    | HomeLeft
+    | TakenOver
+    | CopyTrusted
     | RunEnded
 )
 
 
-_TEXTS = frozenset({"because", "comment", "error", "reason", "why"})
+_TEXTS = frozenset({"because", "comment", "error", "reason", "unsigned", "why"})
 _EVIDENCE = frozenset({"before", "claim", "evidence"})
 _SAID = {
     kind: tuple(name for name in kind.__struct_fields__ if name in _TEXTS | _EVIDENCE) for kind in get_args(Event)

@@ -194,7 +194,7 @@ def describe(state: State) -> str:
 
 def _unmoved(state: State, event: e.Event) -> State:
     """The same state for an event that only records; anything else is illegal here."""
-    if isinstance(event, e.RunResumed | e.RunStopped):
+    if isinstance(event, e.RunResumed | e.RunStopped | e.CopyLate | e.HomeLeft | e.TakenOver | e.CopyTrusted):
         return state
     raise IllegalEvent(state, event)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dr.audit.journal import LocalBook
+from dr.audit.book import LocalBook
 from dr.core.plan import Plan
 from dr.demo import timeline
 from dr.demo.orchestrator import STANDS, Orchestrator

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun
+from dr.audit.allowed_signers import AllowedSigners
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
 from dr.audit.replay import begun
+from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.core.plan import Plan
 from dr.core.timestamp import parse_iso
@@ -27,13 +29,15 @@ from dr.report.page import Copy, Told, page
 from dr.report.proof import Proof
 from dr.report.timeline import Timeline, timeline
 from dr.report.verdict import headline, results
-from dr.report.words import printable, sentence
+from dr.report.words import printable, sentence, signer
 
 PAGE, TEXT, EXHIBITS = "report.html", "timeline.txt", "exhibits.json"
 
 
-def write_report(folder: Path, stored: StoredRun, exhibits: Exhibits = NOTHING) -> None:
-    """Make `folder` with the report of the run, all of it or none.
+def write_report(
+    folder: Path, stored: StoredRun, exhibits: Exhibits = NOTHING, signers: AllowedSigners | None = None
+) -> None:
+    """Make `folder` with the report of the run, all of it or none. `signers`: whose signatures are accepted.
 
     Raises:
         UsageError: the folder exists and is not empty (a report is never written over), or cannot be written.
@@ -45,7 +49,7 @@ def write_report(folder: Path, stored: StoredRun, exhibits: Exhibits = NOTHING) 
         with tempfile.TemporaryDirectory(prefix=".report-", dir=folder.parent) as work:
             made = Path(work) / "report"
             made.mkdir(mode=0o750)  # no more open than the journal is
-            _fill(made, _copy(stored, made / "runs" / stored.run), exhibits)
+            _fill(made, copy(stored, made / "runs" / stored.run), exhibits, signers)
             made.rename(folder)
     except OSError as error:
         raise UsageError(
@@ -55,7 +59,7 @@ def write_report(folder: Path, stored: StoredRun, exhibits: Exhibits = NOTHING) 
         ) from error
 
 
-def _copy(stored: StoredRun, place: Path) -> StoredRun:
+def copy(stored: StoredRun, place: Path) -> StoredRun:
     """Copy the journal's files. All else is read from the copy, so a run that goes on meanwhile cannot differ."""
     place.mkdir(parents=True)
     (place / PLAN).write_bytes(stored.plan())
@@ -66,28 +70,29 @@ def _copy(stored: StoredRun, place: Path) -> StoredRun:
     return StoredRun(place)
 
 
-def _fill(folder: Path, kept: StoredRun, exhibits: Exhibits) -> None:
-    head, torn = kept.verify()
+def _fill(folder: Path, kept: StoredRun, exhibits: Exhibits, signers: AllowedSigners | None) -> None:
+    verdict, torn = kept.judge(signers)
     plan, first = begun(kept)
     assert isinstance(first.event, e.RunStarted)
     line = timeline(plan, kept.entries())
     with (folder / TEXT).open("w", encoding="utf-8") as text:
-        text.writelines(f"{printable(said)}\n" for said in _lines(kept, plan, line))
+        text.writelines(f"{printable(said)}\n" for said in lines(kept, plan, line))
     if exhibits != NOTHING:
         (folder / EXHIBITS).write_bytes(msgspec.json.format(msgspec.json.encode(exhibits), indent=2) + b"\n")
     told = Told(
         run=kept.run,
         plan=plan,
         started=first.event,
+        signer=signer(first),
         timeline=line,
-        proof=Proof(head=head, torn=torn, checkpoints=kept.checkpoints(), plan=first.event.plan),
+        proof=Proof(verdict=verdict, torn=torn, checkpoints=kept.checkpoints(), plan=first.event.plan),
         exhibits=exhibits,
         copies=tuple(_copies(folder)),
     )
     (folder / PAGE).write_text(page(told, kept.entries), encoding="utf-8")
 
 
-def _lines(kept: StoredRun, plan: Plan, line: Timeline) -> Iterator[str]:
+def lines(kept: StoredRun, plan: Plan, line: Timeline) -> Iterator[str]:
     """The timeline as text: one line for each entry."""
     yield f"{plan.title}: {kept.run}"
     yield headline(line)

@@ -43,6 +43,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     plan: Plan
     started: e.RunStarted
+    signer: str
+    """Who signs, as the first entry says; empty: nobody."""
     timeline: Timeline
     proof: Proof
     exhibits: Exhibits
@@ -119,7 +121,7 @@ def _sections(told: Told, entries: Entries) -> Iterator[Html]:
     description = element("p", told.plan.description, class_="description")
     yield _section("The plan, as it was shown before the run", description, _plan(told))
     yield _section("What was verified", _facts(verified(told.proof)), *_again(told))
-    doubts = (element("li", said) for said in unproven(told.plan, run, told.exhibits))
+    doubts = (element("li", said) for said in unproven(told.plan, run, told.exhibits, told.proof.verdict))
     yield _section("What this report does not prove", element("ul", *doubts))
     yield _section("In this folder", _files(told.copies))
 
@@ -165,7 +167,7 @@ def _comparison(comparison: Comparison) -> Html:
 
 def _timeline(told: Told, entries: Iterable[e.Entry]) -> Iterator[Html]:
     """The entries as a table; of very many, the first and the last."""
-    total, half = told.proof.head.size, MOST_ROWS // 2
+    total, half = told.proof.verdict.head.size, MOST_ROWS // 2
     left_out = max(0, total - MOST_ROWS)
     rows: list[Html] = []
     day, source = "", iter(entries)
@@ -199,7 +201,7 @@ def _row(entry: e.Entry, day: str, since: float) -> Iterator[Html]:
 
 
 def _plan(told: Told) -> Html:
-    lines = plan_lines(told.plan, told.started.plan)
+    lines = plan_lines(told.plan, told.started.plan, told.signer)
     shown = [element("strong", line) if line.startswith("----") else fragment(line) for line in lines[:MOST_PLAN_LINES]]
     if len(lines) > len(shown):
         shown.append(

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from dr.audit.chain import Checkpoint, Head
-from dr.audit.journal import Torn
+from dr.audit.chain import Checkpoint
+from dr.audit.stored import Torn
+from dr.audit.verdict import Verdict
 from dr.core import state as s
 from dr.core.plan import Plan
 from dr.report.axis import span
@@ -16,7 +17,7 @@ from dr.report.timeline import Timeline
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """What stands after the chain, the checkpoints, the plan and the rules of a run were verified."""
 
-    head: Head
+    verdict: Verdict
     torn: Torn | None
     checkpoints: tuple[Checkpoint, ...]
     plan: str
@@ -25,8 +26,11 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 def verified(proof: Proof) -> Iterator[tuple[str, str]]:
     """What was verified: a name and a sentence for each."""
-    yield "chain", f"{proof.head.size:,} entries, each holding the SHA-256 of the one before it, none missing or moved"
-    yield "head", proof.head.hash
+    yield (
+        "chain",
+        f"{proof.verdict.head.size:,} entries, each holding the SHA-256 of the one before it, none missing or moved",
+    )
+    yield "head", proof.verdict.head.hash
     sizes = ", ".join(f"{mark.size:,}" for mark in proof.checkpoints[-5:])
     count = len(proof.checkpoints)
     yield "checkpoints", f"{count} agree with the chain; the last at {sizes} entries" if count else "none was written"
@@ -37,16 +41,23 @@ def verified(proof: Proof) -> Iterator[tuple[str, str]]:
             "unfinished",
             f"{proof.torn.bytes} bytes of an entry at the end, as a crash leaves it; nothing was done for it",
         )
-    yield "signature", "none: the journal is unsigned"
+    if not proof.verdict.signed:
+        yield "signature", "none: the journal is unsigned"
+    for line in (*proof.verdict.behind(), *proof.verdict.notes) if proof.verdict.signed else ():
+        yield "signature", line
 
 
-def unproven(plan: Plan, run: Timeline, exhibits: Exhibits) -> Iterator[str]:
+def unproven(plan: Plan, run: Timeline, exhibits: Exhibits, verdict: Verdict) -> Iterator[str]:
     """What this report does not prove."""
-    yield (
-        "Who did it. The journal is unsigned: the chain shows that nothing was changed, added, moved or removed since "
-        "the last copy of its head that you trust. Whoever can write to the whole folder could have written another "
-        "one. Keep the head printed here somewhere else."
-    )
+    if not verdict.signed:
+        yield (
+            "Who did it. The journal is unsigned: the chain shows that nothing was changed, added, moved or removed "
+            "since the last copy of its head that you trust. Whoever can write to the whole folder could have written "
+            "another one. Keep the head printed here somewhere else."
+        )
+    elif not verdict.judged:
+        yield "Who did it. There are signatures, but nobody had said whose count (`--allowed-signers`)."
+    yield from (f"That this is whole. {line[:1].upper()}{line[1:]}." for line in verdict.incomplete)
     yield f"When it was. The times are those of the machines it ran on{_set_back(run.set_back)}."
     if plan.objectives.rpo is not None:
         rpo = plan.objectives.rpo

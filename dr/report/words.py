@@ -27,6 +27,8 @@ _OTHERWISE: Mapping[e.About, Mapping[e.Choice, str]] = {
 }
 """Where the situation gives a choice a meaning of its own."""
 
+_SIGNED = "Signed by {}: at the start, at each pause and at the end."
+_UNSIGNED = "Unsigned: the journal proves what was done in which order, not who did it."
 _REVERSAL = {"undo": "can be undone", "nothing-to-undo": "leaves nothing to undo", "impossible": "CANNOT BE UNDONE"}
 
 
@@ -37,11 +39,12 @@ def sentence(event: e.Event) -> str:
 
 def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
     match event:
-        case e.RunStarted(runbook=runbook, environment=environment, mode=mode, reason=reason):
-            return f"run of {runbook} on {environment} started, {mode}{f': {reason}' if reason else ''}"
-        case e.RunResumed(host=host, torn_bytes=torn):
+        case e.RunStarted(runbook=runbook, environment=environment, mode=mode, reason=reason, unsigned=unsigned):
+            said = f": {reason}" if reason else ""
+            return f"run of {runbook} on {environment} started, {mode}{said}{_because_unsigned(unsigned)}"
+        case e.RunResumed(host=host, torn_bytes=torn, unsigned=unsigned):
             left = f"; an unfinished entry of {torn} bytes was set aside" if torn else ""
-            return f"run resumed on {host}{left}"
+            return f"run resumed on {host}{left}{_because_unsigned(unsigned)}"
         case e.RunStopped(because=because):
             return f"run stopped: {because}"
         case e.ApplyStarted(step=step, attempt=attempt):
@@ -69,8 +72,30 @@ def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
             return f"the steady state {'held' if well else 'DID NOT HOLD'}{_told(evidence)}"
         case e.RunEnded(finish=finish, service=service):
             return f"run ended: {finish}; service {service.replace('-', ' ')}"
+        case e.CopyLate() | e.HomeLeft() | e.TakenOver() | e.CopyTrusted():
+            return _recording(event)
         case _:
             return _undoing(event)
+
+
+def _because_unsigned(why: str) -> str:
+    return f"; UNSIGNED: {why}" if why else ""
+
+
+def _recording(event: e.CopyLate | e.HomeLeft | e.TakenOver | e.CopyTrusted) -> str:
+    """What happened to the journal itself."""
+    match event:
+        case e.CopyLate(copy=copy, why=why):
+            return f"the journal's mirror {copy} is left behind: {why}"
+        case e.HomeLeft(reason=reason):
+            return f"goes on WITHOUT THE JOURNAL'S HOME: {reason}"
+        case e.TakenOver(holder=holder):
+            return f"taken over from {holder}"
+        case e.CopyTrusted(copy=copy, entry=entry, against=against):
+            others = ", ".join(against)
+            return f"copies of the journal differed from entry {entry} on; ruled right: {copy}, against {others}"
+        case _:
+            assert_never(event)
 
 
 def _undoing(
@@ -123,12 +148,18 @@ def standing(plan: Plan, state: s.State, doubt: str = "in doubt") -> str:
             return s.describe(state)
 
 
-def plan_lines(plan: Plan, digest: str) -> list[str]:
-    """The plan, as it is shown before a run."""
-    return [printable(line) for line in _plan_lines(plan, digest)]
+def plan_lines(plan: Plan, digest: str, signer: str = "") -> list[str]:
+    """The plan, as it is shown before a run. `signer`: who signs, and with what; empty when nobody does."""
+    return [printable(line) for line in _plan_lines(plan, digest, signer)]
 
 
-def _plan_lines(plan: Plan, digest: str) -> list[str]:
+def signer(first: e.Entry) -> str:
+    """Who signs a run, as its first entry says; empty: nobody."""
+    fingerprint = first.event.signer if isinstance(first.event, e.RunStarted) else ""
+    return f"{first.actor} ({fingerprint})" if fingerprint else ""
+
+
+def _plan_lines(plan: Plan, digest: str, signer: str) -> list[str]:
     lines = [f"{plan.title}  ({plan.runbook})"]
     if plan.environment:
         lines.append(f"environment {plan.environment}, {plan.mode}; plan {digest[:12]}")
@@ -155,7 +186,7 @@ def _plan_lines(plan: Plan, digest: str) -> list[str]:
         lines.append("  =  no steady state is declared: nothing will be verified at the end")
     else:
         lines.append(f"  =  steady state: {plan.steady_state.summary}")
-    lines += ["", "Unsigned: the journal proves what was done in which order, not who did it."]
+    lines += ["", _SIGNED.format(signer) if signer else _UNSIGNED]
     return lines
 
 

@@ -35,6 +35,7 @@ class FlagdFile(TargetConfig, frozen=True, tag="flagd-file"):
     speaks: ClassVar[tuple[str, ...]] = ("FlagStore",)
 
     path: LocalPath
+    """The flag file."""
 
 
 class FlagdReads(TargetConfig, frozen=True, tag="flagd-reads"):
@@ -43,7 +44,9 @@ class FlagdReads(TargetConfig, frozen=True, tag="flagd-reads"):
     speaks: ClassVar[tuple[str, ...]] = ("ReadRouter",)
 
     path: LocalPath
+    """The flag file."""
     flag: str
+    """The flag's key."""
     primary: DatabaseName
     """Name of the target that is the primary database."""
     standby: DatabaseName

@@ -42,7 +42,9 @@ class PgbouncerReads(TargetConfig, frozen=True, tag="pgbouncer-reads"):
     standby: DatabaseName
     """Name of the target that takes the reads."""
     primary_at: Address
+    """Where PgBouncer reaches the primary."""
     standby_at: Address
+    """Where PgBouncer reaches the standby."""
     application: str
     """application_name of the sessions that read."""
     user: str = "pgbouncer"

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dr.audit.journal import LocalJournal, StoredRun
+from dr.audit.journal import LocalJournal
+from dr.audit.stored import StoredRun
+from tests.audit.homes import Machine
 from tests.audit.written import create, write
+from tests.memory_store import Bucket
 
 MEMORY = Path("/dev/shm")
 
@@ -31,3 +34,28 @@ def journal(place: Path) -> Iterator[LocalJournal]:
     journal = create(place)
     yield journal
     journal.close()
+
+
+@pytest.fixture
+def home() -> Iterator[Bucket]:
+    """The home of a journal, in memory."""
+    with Bucket() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def mirror() -> Iterator[Bucket]:
+    with Bucket() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def here(place: Path, home: Bucket) -> Machine:
+    """A machine whose journal has a home."""
+    return Machine(place / "here", home)
+
+
+@pytest.fixture
+def there(place: Path, home: Bucket) -> Machine:
+    """Another one with the same home."""
+    return Machine(place / "there", home)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, Draft, LocalBook, LocalJournal, StoredRun
+from dr.audit.book import LocalBook
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, Draft, LocalJournal
+from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.core.plan import encode_plan
 from dr.errors import JournalUnwritable, NoSuchRun

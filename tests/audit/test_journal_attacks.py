@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, StoredRun
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
+from dr.audit.stored import StoredRun
 from dr.errors import JournalBroken, JournalUnwritable
 from tests.audit.written import ME, drafts, file_of, write
 

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from dr.audit.journal import LocalBook, LocalJournal, StoredRun
+from dr.audit.book import LocalBook
+from dr.audit.journal import LocalJournal
+from dr.audit.stored import StoredRun
 from dr.errors import JournalHeld, JournalUnwritable
 from tests.audit.written import ME, RUN, create, drafts, file_of
 
 HOLD = """
 import sys
 from pathlib import Path
-from dr.audit.journal import LocalBook
+from dr.audit.book import LocalBook
 from tests.audit.written import drafts
 
 journal, _ = LocalBook(Path(sys.argv[1])).find(sys.argv[2]).resume("pid 4711 on there")
@@ -92,7 +94,7 @@ def test_who_asks_whether_a_run_is_held_does_not_keep_a_writer_out(
     run = LocalBook(place).find(RUN)
     asking = file_of(run).open()
     fcntl.flock(asking, fcntl.LOCK_SH)
-    monkeypatch.setattr("dr.audit.journal.time.sleep", lambda _: asking.close())
+    monkeypatch.setattr("dr.audit.stored.time.sleep", lambda _: asking.close())
 
     run.resume(ME)[0].close()
     assert asking.closed

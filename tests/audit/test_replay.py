@@ -5,8 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, Draft, LocalBook, StoredRun
+from dr.audit.book import LocalBook
+from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, Draft
 from dr.audit.replay import begun, fold
+from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import digest, encode_plan

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from dr.audit.journal import JOURNAL, Draft, LocalBook, LocalJournal, StoredRun
+from dr.audit.book import LocalBook
+from dr.audit.journal import JOURNAL, Draft, LocalJournal
+from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.core.plan import Plan, digest, encode_plan
 from tests.simulated.plans import plan, step

@@ -117,6 +117,19 @@ def rolled_back_twice(folder: Path) -> int:
     return dr(folder, "rollback", "latest").status
 
 
+def signed(folder: Path, *then: str, without: str = "", key: str = "key") -> int:
+    """A signed run, and what is said of it when something is missing."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
+    allowed = f"ada@example.org {(folder / 'key.pub').read_text()}"
+    signing = f'[signing]\nkey = "file:{key}"\nidentity = "ada@example.org"\nallowed_signers = "allowed"\n'
+    write(folder, {"dr.toml": SHOP + signing, "allowed": allowed, "good.yaml": GOOD, "flags.json": FLAGS})
+    status = dr(folder, *RUN).status
+    for path in folder.glob(without) if without else ():
+        path.unlink()
+    return dr(folder, *then).status if then else status
+
+
+VERIFY = ("audit", "verify", "latest", "--journal", "journal")
 PASSWORD = '[environments.shop.targets.db]\ntype = "postgresql"\ndsn = "host=127.0.0.1 port=1"\npassword = "env:NOPE"\n'
 END_QUERIES = "  - {id: end, kind: queries.terminate, with: {database: db, feature: x}}\n"
 SCENARIOS: dict[int, Callable[[Path], int]] = {
@@ -139,6 +152,11 @@ SCENARIOS: dict[int, Callable[[Path], int]] = {
     16: lambda folder: scenario(folder, runbook=GOOD + END_QUERIES, toml=SHOP + PASSWORD.rpartition("password")[0]),
     17: without_postgresql,
     18: rolled_back_twice,
+    19: lambda folder: scenario(folder, toml=SHOP + '[journal]\nhome = "s3://journals"\nprofile = "nobody"\n'),
+    20: lambda folder: paused_and(folder, *RUN),
+    21: lambda folder: signed(folder, *VERIFY, without="journal/runs/*/checkpoints.jsonl"),
+    22: lambda folder: signed(folder, *VERIFY, without="dr.toml"),
+    23: lambda folder: signed(folder, key="none"),
     130: lambda folder: stopped_by(folder, signal.SIGINT, signal.SIGINT),
 }  # fmt: skip
 

@@ -11,8 +11,8 @@ from dr.cli.main import COMMANDS, cli
 from dr.errors import exit_statuses
 from tests.cli.shell import ROOT, dr, environment
 
-HEAVY = {"ansible_runner", "boto3", "paramiko", "psycopg", "rich", "tenacity", "yaml"}
-PATHS = [*COMMANDS, "audit verify", "audit show"]
+HEAVY = {"ansible_runner", "boto3", "cryptography", "paramiko", "psycopg", "rich", "tenacity", "yaml"}
+PATHS = [*COMMANDS, "audit verify", "audit show", "audit export", "audit sign"]
 
 
 def command(path: str) -> click.Command:
@@ -89,8 +89,8 @@ def table() -> str:
     [
         (["dr", ""], set(COMMANDS)),
         (["dr", "re"], {"resume"}),
-        (["dr", "audit", ""], {"verify", "show"}),
-        (["dr", "run", "--e"], {"--env"}),
+        (["dr", "audit", ""], {"verify", "show", "export", "sign", "sync"}),
+        (["dr", "run", "--e"], {"--endpoint", "--env"}),
         (["dr", "answer", "latest", "ro"], {"rollback"}),
     ],
 )

@@ -136,6 +136,7 @@ def test_colour_is_left_out_where_it_is_not_wanted(folder: Path) -> None:
             terminal.see("Your answer:")
             terminal.type(CTRL_C)
             assert terminal.end() == 5
+        assert dr(folder, "answer", "latest", "abort").status == 7
         assert bool(coloured.search(terminal.shown)) == wanted
         assert "failed" in terminal.shown
 

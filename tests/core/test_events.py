@@ -47,7 +47,7 @@ ENTRIES = st.builds(e.Entry, prev=TEXT, seq=st.integers(0, 2**40), run=TEXT, at=
 
 def test_every_kind_of_event_has_a_name_of_its_own() -> None:
     names = [kind.__struct_config__.tag for kind in KINDS]
-    assert len(set(names)) == len(KINDS) == 18
+    assert len(set(names)) == len(KINDS) == 22
 
 
 @given(ENTRIES)
@@ -84,10 +84,23 @@ def test_a_line_of_another_format_is_refused(event: bytes) -> None:
 # What somebody said, and what is a name
 
 NAMES = {
-    *("about", "attempt", "choice", "choices", "detected", "environment", "finish", "format", "host", "mode"),
-    *("not_before", "plan", "question", "runbook", "service", "step", "torn_bytes", "torn_sha256", "version", "well"),
+    *(
+        "about",
+        "against",
+        "attempt",
+        "caller",
+        "choice",
+        "choices",
+        "copy",
+        "detected",
+        "entry",
+        "environment",
+        "finish",
+    ),
+    *("format", "holder", "host", "mode", "not_before", "plan", "question", "runbook", "service", "signer", "step"),
+    *("torn_bytes", "torn_sha256", "version", "well"),
 }
-SAID = {"because", "before", "claim", "comment", "error", "evidence", "reason", "text", "why"}
+SAID = {"because", "before", "claim", "comment", "error", "evidence", "reason", "text", "unsigned", "why"}
 
 
 @pytest.mark.parametrize("kind", [*KINDS, e.Question])

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dr.audit.journal import Draft, LocalBook, StoredRun
+from dr.audit.book import LocalBook
+from dr.audit.journal import Draft
+from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.core.duration import Duration
 from dr.core.plan import STEADY_STATE, Plan, PlannedStep, digest, encode_plan

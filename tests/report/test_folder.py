@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dr.audit.journal import LocalBook
+from dr.audit.book import LocalBook
 from dr.cli.main import main
 from dr.core.plan import encode_plan
 from dr.errors import JournalBroken, NoSuchRun, PlanChanged, UsageError
@@ -66,7 +66,7 @@ def test_same_run_gives_the_same_bytes_wherever_and_whenever(tmp_path: Path) -> 
     stored = record(tmp_path / "journal", OVERLOAD, recovered())
     for name, zone, seed in (("here", "UTC", "1"), ("there", "Asia/Tokyo", "2")):
         script = (
-            "import sys; from pathlib import Path; from dr.audit.journal import StoredRun\n"
+            "import sys; from pathlib import Path; from dr.audit.stored import StoredRun\n"
             "from dr.report.folder import write_report\n"
             "write_report(Path(sys.argv[1]), StoredRun(Path(sys.argv[2])))"
         )

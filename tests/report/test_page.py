@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.audit.journal import StoredRun
+from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.report.exhibit import Comparison, Exhibits, Mark, Series
 from dr.report.folder import write_report

@@ -44,6 +44,13 @@ EVENTS: dict[type[e.Event], tuple[e.Event, str]] = {
         (e.Paused(question=QUESTION), "paused: b failed"),
         (e.OperatorAnswered(choice="skip", comment="gone"), "the operator answered: skip (gone)"),
         (e.HealthObserved(well=False, evidence={"findings": ["503"]}), "the steady state DID NOT HOLD: findings: 503"),
+        (e.CopyLate(copy="s3://m", why="no answer"), "the journal's mirror s3://m is left behind: no answer"),
+        (e.HomeLeft(reason="no network"), "goes on WITHOUT THE JOURNAL'S HOME: no network"),
+        (e.TakenOver(holder="pid 1 on h"), "taken over from pid 1 on h"),
+        (
+            e.CopyTrusted(copy="s3://h", entry=7, against=("the local copy", "s3://m")),
+            "copies of the journal differed from entry 7 on; ruled right: s3://h, against the local copy, s3://m",
+        ),
         (e.RunEnded(finish="completed", service="not-checked"), "run ended: completed; service not checked"),
     )
 }

@@ -86,5 +86,8 @@ class MemoryJournal:
         self._disk.checkpoints.append(mark)
         self._fuse.point("after a checkpoint")
 
+    def notices(self) -> Sequence[Event]:
+        return ()
+
     def close(self) -> None:
         pass

@@ -4,8 +4,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dr.audit.journal import JOURNAL, Draft, LocalBook, LocalJournal, StoredRun
-from dr.core.events import Entry
+from dr.audit.book import LocalBook
+from dr.audit.journal import JOURNAL, Draft, LocalJournal
+from dr.audit.stored import StoredRun
+from dr.core.events import Entry, Event
 from dr.core.plan import Plan, encode_plan
 from dr.engine import Engine
 from tests.simulated.journal import Crash, Disk, Fuse
@@ -52,6 +54,9 @@ class Shown:
         self._fuse.point("before a checkpoint")
         self._journal.checkpoint(at, actor)
         self._fuse.point("after a checkpoint")
+
+    def notices(self) -> Sequence[Event]:
+        return self._journal.notices()
 
     def close(self) -> None:
         self._journal.close()

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
-from dr.audit.journal import Journal, Torn
+from dr.audit.journal import Journal
+from dr.audit.stored import Torn
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan

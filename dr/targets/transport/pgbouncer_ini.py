@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:'=]+:\d+$", description="HOST:PORT as PgBouncer reaches it")]
+Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:'=]+:\d+$", description="HOST:PORT")]
 Entry = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_]+$")]
 
 

@@ -1,0 +1,58 @@
+"""Files and folders that are on stable storage when these functions return."""
+
+import os
+from pathlib import Path
+
+from dr.errors import JournalUnwritable
+
+
+def make_folder(path: Path) -> None:
+    """Create the folder and those above it that are missing, each name on stable storage."""
+    if not path.exists():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
+
+
+def create(path: Path, content: bytes) -> None:
+    """Create a file that must not exist, and sync it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    try:
+        write_all(file, content)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file there with this content, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    create(part, content)
+    part.rename(path)
+    sync_directory(path.parent)
+
+
+def write_all(file: int, data: bytes) -> None:
+    """Write everything: a full disk may take a part, and then refuses the rest with the errno that says why."""
+    written = os.write(file, data)
+    while written < len(data):
+        written += os.write(file, data[written:])
+
+
+def sync_directory(directory: Path) -> None:
+    """Make what was created, renamed or removed in it durable."""
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def unwritable(run: str, path: Path, error: OSError, *, started: bool) -> JournalUnwritable:
+    """The error of a journal that cannot be written. `started`: whether the run has entries already."""
+    return JournalUnwritable(
+        f"the journal cannot be written: {path}: {error.strerror}",
+        stands="stopped before the next effect; what is recorded so far is safe" if started else "nothing was touched",
+        hint="make room or mend the permissions, then: dr " + (f"resume {run}" if started else "run"),
+    )

@@ -1,0 +1,262 @@
+"""Verify an evidence pack of a recovery run, without the program that made it and without a network.
+
+    python3 -I verify.py [--allowed-signers FILE] [FOLDER]
+
+Needs Python 3.8 or newer and, for the signatures, OpenSSH's ssh-keygen (8.7 or newer). FOLDER is the unpacked pack, by
+default the one this file lies in. Whose signatures count is said by FILE, by default the pack's own allowed_signers:
+whoever made the pack wrote that too, so give the one you trust.
+
+Exit status: 0 well, 1 tampered, 2 incomplete, 3 unverifiable (nobody has said whose signatures count, or there is no
+ssh-keygen), 4 the command line is wrong. Written apart from `dr audit verify`; tests hold the two together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+WELL, TAMPERED, INCOMPLETE, UNVERIFIABLE, USAGE = range(5)
+NAMESPACE = "dr-checkpoint@dr-runbooks"
+BEGINNING = re.compile(rb'\{"prev":"([0-9a-f]{64})","seq":(0|[1-9][0-9]{0,17}),')
+TEXT = rb'"((?:[^"\\\x00-\x1f]|\\.)*)"'
+CHECKPOINT = re.compile(
+    rb'(\{"run":%s,"size":([0-9]{1,18}),"head":"([0-9a-f]{64})","at":%s,"actor":%s)(?:,"signature":%s|,"unsigned":%s)?\}'
+    % (TEXT, TEXT, TEXT, TEXT, TEXT)
+)
+TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})\.[0-9]{6}Z")
+
+
+class Wrong(Exception):
+    """Something does not hold; the text names it."""
+
+
+class Signed(NamedTuple):
+    """A checkpoint with a good signature: the entries below `size` are behind it."""
+
+    size: int
+    key: str
+    actor: str
+    at: str
+
+
+def entries_of(journal: bytes) -> tuple[list[Any], list[str]]:
+    """The entries, and the head of the chain before each of them and after the last."""
+    entries, heads = [], ["0" * 64]
+    for seq, line in enumerate(journal.split(b"\n")[:-1]):
+        begins = BEGINNING.match(line)
+        if not begins:
+            raise Wrong(f"entry {seq}: it is not an entry")
+        if begins[1].decode() != heads[seq]:
+            raise Wrong(
+                f"entry {seq}: it does not follow entry {seq - 1}: that entry was changed, or one between them was "
+                "removed, added or moved"
+                if seq
+                else "entry 0: it is not the first entry of a journal: what was before it is missing"
+            )
+        if int(begins[2]) != seq:
+            raise Wrong(f"entry {seq}: its number is not the next one")
+        entries.append(parsed(line, f"entry {seq}"))
+        if entries[-1].get("run") != entries[0].get("run"):
+            raise Wrong(f"entry {seq}: it belongs to another run")
+        heads.append(hashlib.sha256(line).hexdigest())
+    return entries, heads
+
+
+def parsed(line: bytes, name: str) -> Any:
+    """The JSON object of a line, in which no name stands twice: it must say the same to every reader."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a name stands in it twice")
+        return found
+
+    try:
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=once)
+        if isinstance(value.get("event"), dict):
+            return value
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    raise Wrong(f"{name}: it cannot be read")
+
+
+def ssh_keygen(action: str, message: bytes, *options: str) -> tuple[bool, str]:
+    """Whether `ssh-keygen -Y ACTION` is content, and what it says. Times in allowed_signers without a zone are UTC."""
+    done = subprocess.run(
+        ["ssh-keygen", "-Y", action, "-n", NAMESPACE, *options],
+        input=message,
+        env={**os.environ, "TZ": "UTC", "LC_ALL": "C"},
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0, " ".join((done.stdout + done.stderr).decode("utf-8", "replace").split())
+
+
+def signer_of(message: bytes, signature: str, actor: str, at: str, allowed: Path | None) -> str:
+    """The fingerprint of the key that has signed; `allowed`, if any, says that it may."""
+    time = TIME.fullmatch(at)
+    if not time:
+        raise Wrong(f"its time cannot be read: {at}")
+    with tempfile.TemporaryDirectory() as work:
+        file = Path(work) / "signature"
+        file.write_text(signature, encoding="utf-8")
+        good, said = ssh_keygen("check-novalidate", message, "-s", str(file))
+        if not good:
+            raise Wrong(f"its signature is not good: {said}")
+        key = re.search(r"SHA256:[A-Za-z0-9+/]+", said)
+        if allowed is not None:
+            when = "verify-time=" + "".join(time.groups())
+            good, said = ssh_keygen("verify", message, "-s", str(file), "-f", str(allowed), "-I", actor, "-O", when)
+            if not good:
+                raise Wrong(f"its signature, made with {key and key[0]}, is not accepted for {actor}: {said}")
+    return key[0] if key else "?"
+
+
+def signed_by(line: bytes, run: str, heads: list[str], allowed: Path | None) -> Signed | None:
+    """Who has signed the checkpoint of that line; None: nobody. Raises Wrong, ValueError."""
+    found = CHECKPOINT.fullmatch(line)
+    if not found:
+        raise Wrong("it cannot be read")
+    size, head, signature = int(found[3]), found[4].decode(), found[7]
+    of_run, at, actor = (json.loads(b'"%s"' % found[group]) for group in (2, 5, 6))
+    if of_run != run:
+        raise Wrong(f"it is one of another run ({of_run})")
+    if size >= len(heads):
+        raise Wrong(f"it knows {size} entries, but the journal ends after {len(heads) - 1}: the tail was cut off")
+    if heads[size] != head:
+        raise Wrong(f"it holds another hash of entry {size - 1}: this entry or one before it was changed")
+    if not signature:
+        return None
+    return Signed(size, signer_of(found[1] + b"}", json.loads(b'"%s"' % signature), actor, at, allowed), actor, at)
+
+
+def signatures(marks: bytes, run: str, heads: list[str], allowed: Path | None) -> tuple[list[Signed], list[str]]:
+    """The checkpoints with a good signature, by size; and what is wrong with the others."""
+    signed, wrong = [], []
+    for number, line in enumerate(marks.split(b"\n")[:-1], 1):
+        try:
+            mark = signed_by(line, run, heads, allowed)
+            signed += [mark] if mark else []
+        except (Wrong, ValueError) as error:
+            wrong.append(f"checkpoint {number}: {error}")
+    return sorted(signed, key=lambda mark: mark.size), wrong
+
+
+def missing(entries: list[Any], signed: list[Signed]) -> Iterator[str]:
+    """What is behind no signature, and the signatures that must have been there before a first effect."""
+    covered = max([mark.size for mark in signed], default=0)
+    if covered < len(entries):
+        yield f"{span(covered, len(entries))}: behind no signature, only behind the chain"
+    kinds = [entry["event"].get("type") for entry in entries]
+    starts = [seq for seq, kind in enumerate(kinds) if kind in ("run-started", "run-resumed")]
+    for start, end in zip(starts, [*starts[1:], len(entries)]):
+        signer = entries[start]["event"].get("signer")
+        first = next((seq for seq in range(start, end) if kinds[seq] in ("apply-started", "undo-started")), None)
+        if not signer or first is None or any(mark.key == signer and start < mark.size <= first for mark in signed):
+            continue
+        who = entries[start].get("actor")
+        yield f"entry {start}: {who} began there and signed before the first effect; the signature is missing"
+
+
+def span(first: int, end: int) -> str:
+    """The entries from `first` to the one before `end`, in words."""
+    return f"entry {first}" if end == first + 1 else f"entries {first}-{end - 1}"
+
+
+def judge(folder: Path, allowed: Path | None) -> int:
+    """Verify the pack, say what was found, and return the exit status."""
+    names = ("plan.json", "journal.jsonl", "checkpoints.jsonl")
+    there = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    absent = [f"{name}: it is missing" for name in names[:2] if name not in there]
+    if absent:
+        return verdict(INCOMPLETE, absent)
+    try:
+        entries, heads = entries_of(there["journal.jsonl"])
+        check_plan(there["plan.json"], entries)
+    except Wrong as error:
+        return verdict(TAMPERED, [str(error)])
+    if not entries:
+        cut = bool(there.get("checkpoints.jsonl"))
+        why = ", but there are checkpoints: all of it was cut off" if cut else ""
+        return verdict(TAMPERED if cut else INCOMPLETE, [f"journal.jsonl: it holds no entry{why}"])
+    say(f"{entries[0].get('run')}: {len(entries)} entries, head {heads[-1]}")
+    if not there["journal.jsonl"].endswith(b"\n"):
+        say("an unfinished entry stands at the end, as a crash leaves it; nothing was done for it")
+    try:
+        signed, wrong = signatures(there.get("checkpoints.jsonl", b""), entries[0].get("run"), heads, allowed)
+    except FileNotFoundError:
+        return verdict(UNVERIFIABLE, ["ssh-keygen is not here: only the chain was verified, not the signatures"])
+    if wrong:
+        return verdict(TAMPERED, wrong)
+    tell(signed, "signed" if allowed else "said to be signed")
+    return weigh(entries, signed, allowed)
+
+
+def check_plan(plan: bytes, entries: list[Any]) -> None:
+    """The plan must be the one that the first entry names. Raises Wrong."""
+    if entries and hashlib.sha256(plan).hexdigest() != entries[0]["event"].get("plan"):
+        raise Wrong("plan.json: it is not the plan that entry 0 names")
+
+
+def tell(signed: list[Signed], word: str) -> None:
+    """Say which entries are behind whose signature."""
+    done = 0
+    for mark in signed:
+        what = span(done, mark.size) if mark.size > done else "the same"
+        say(f"{what}: {word} by {mark.actor} at {mark.at} ({mark.key})")
+        done = mark.size
+
+
+def weigh(entries: list[Any], signed: list[Signed], allowed: Path | None) -> int:
+    """Nothing was found changed: is everything there that should be?"""
+    claims = any(entry["event"].get("signer") for entry in entries)
+    if not (claims or signed or allowed):
+        return verdict(WELL, ["UNSIGNED: whoever could write these files could have written all of them anew"])
+    gaps = list(missing(entries, signed))
+    if gaps:
+        return verdict(INCOMPLETE, gaps)
+    if allowed is None:
+        return verdict(UNVERIFIABLE, ["nobody has said whose signatures count: --allowed-signers FILE"])
+    return verdict(WELL, ["every entry is behind the chain and behind a signature"])
+
+
+def verdict(status: int, findings: list[str]) -> int:
+    """Say what was found."""
+    for finding in findings:
+        say(f"{('WELL', 'TAMPERED', 'INCOMPLETE', 'UNVERIFIABLE')[status]}: {finding}")
+    return status
+
+
+def say(text: str) -> None:
+    """A line. What stands in a journal must not steer the terminal."""
+    print("".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        description="Verify an evidence pack: 0 well, 1 tampered, 2 incomplete, 3 unverifiable."
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).resolve().parent, metavar="FOLDER")
+    parser.add_argument("--allowed-signers", type=Path, metavar="FILE", help="whose signatures count")
+    try:
+        given = parser.parse_args(arguments)
+        if given.allowed_signers and not given.allowed_signers.is_file():
+            parser.error(f"there is no file {given.allowed_signers}")
+    except SystemExit as leave:
+        return USAGE if leave.code else WELL
+    own = given.folder / "allowed_signers"
+    return judge(given.folder, given.allowed_signers or (own if own.is_file() else None))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
