@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import check, journal_s3, reads, resume, ssh, start, steps, verify
+from benchmarks import check, journal_s3, reads, resume, ssh, start, steps, switchover, verify
 from benchmarks.goals import Row, table, write_json
 from benchmarks.measure import Place, fresh
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Place], Iterator[Row]]] = {
     "resume": resume.measure,
     "verify": verify.measure,
     "check": check.measure,
+    "switchover": switchover.measure,
     "journal-s3": journal_s3.measure,
     "ssh": ssh.measure,
     "reads": reads.measure,

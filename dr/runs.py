@@ -25,7 +25,7 @@ from dr.core import state as s
 from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, digest, encode_plan
 from dr.core.secret import is_reference
-from dr.core.step import Evidence, OutOfTime, Step
+from dr.core.step import Evidence, OutOfTime, Step, target_fields
 from dr.core.timestamp import iso
 from dr.engine import Engine
 from dr.errors import (
@@ -115,13 +115,13 @@ def preflight(plan: Plan, targets: RealTargets) -> None:
     """Ask every target that a step acts on, side by side, before anything is touched (safety rule 9).
 
     Targets that are only looked at are left out: the website being down is why the runbook is run. So are those of
-    steps that this run skips.
+    steps that this run skips, and the server that a failover is away from.
 
     Raises:
         PreconditionFailed: at least one does not answer.
     """
     acting = (step for step in plan.steps() if not step.skip and CATALOGUE[step.kind].acts)
-    names = sorted({name for step in acting for name in step.targets})
+    names = sorted({name for step in acting for name in step.targets if name not in _may_be_down(step)})
     with ThreadPoolExecutor(max_workers=max(1, len(names)), thread_name_prefix="preflight") as pool:
         answers = list(pool.map(lambda name: _ping(targets, name), names))
     silent = [f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in zip(names, answers, strict=True) if why]
@@ -314,6 +314,10 @@ def _name(plan: Plan) -> str:
     when = datetime.fromtimestamp(time.time(), UTC)
     stamp = f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03}Z"
     return f"{stamp}-{plan.runbook}-{randomness.token_hex(3)}"
+
+
+def _may_be_down(planned: PlannedStep) -> set[str]:
+    return {name for name, role in target_fields(make_step(planned)) if role.may_be_down}
 
 
 def _ping(targets: RealTargets, name: str) -> str:

@@ -159,11 +159,13 @@ class TargetRole(msgspec.Struct, frozen=True):
     """Marks a field as the name of a target that speaks `protocol`."""
 
     protocol: str
+    may_be_down: bool = False
+    """That it does not answer may be why the step is there; the run begins all the same."""
 
 
-def target(protocol: type) -> msgspec.Meta:
+def target(protocol: type, *, may_be_down: bool = False) -> msgspec.Meta:
     """Annotates a field that names a target: `database: Annotated[str, target(Database)]`."""
-    return msgspec.Meta(min_length=1, extra={"target": TargetRole(protocol.__name__)})
+    return msgspec.Meta(min_length=1, extra={"target": TargetRole(protocol.__name__, may_be_down)})
 
 
 def target_fields(value: object) -> Iterator[tuple[str, TargetRole]]:

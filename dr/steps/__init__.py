@@ -6,6 +6,9 @@ from dr.steps.aws_lambda import AwsLambdaInvoke
 from dr.steps.aws_parameter import AwsParameter
 from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote
 from dr.steps.aws_route53 import AwsRoute53Shift
+from dr.steps.database_failover import DatabaseFailover
+from dr.steps.database_reprotect import DatabaseReprotect
+from dr.steps.database_switchover import DatabaseSwitchover
 from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.health_verify import HealthVerify
 from dr.steps.http_request import HttpRequestStep
@@ -23,6 +26,9 @@ CATALOGUE = Catalogue(
         FeatureEnable,
         QueriesTerminate,
         ReadsShift,
+        DatabaseSwitchover,
+        DatabaseFailover,
+        DatabaseReprotect,
         AwsAutoscalingCapacity,
         AwsLambdaInvoke,
         AwsParameter,

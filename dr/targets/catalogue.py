@@ -11,7 +11,9 @@ from dr.targets import (
     haproxy,
     http_endpoint,
     pgbouncer,
+    pgbouncer_pool,
     postgresql,
+    postgresql_server,
     sns,
     ssh,
     ssm_flags,
@@ -20,9 +22,11 @@ from dr.targets.protocols import Opening, Target, TargetConfig
 
 _OPENERS: Final[Mapping[type[TargetConfig], Callable[[Any, Opening], Target]]] = {
     postgresql.Postgresql: postgresql.open_target,
+    postgresql_server.PostgresqlServer: postgresql_server.open_target,
     flagd.FlagdFile: flagd.open_target,
     flagd.FlagdReads: flagd.open_target,
     pgbouncer.PgbouncerReads: pgbouncer.open_target,
+    pgbouncer_pool.PgbouncerPool: pgbouncer_pool.open_target,
     haproxy.HaproxyReads: haproxy.open_target,
     http_endpoint.Http: http_endpoint.open_target,
     http_endpoint.HttpApi: http_endpoint.open_target,

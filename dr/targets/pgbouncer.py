@@ -5,15 +5,14 @@ pooled connection to the old server ends as it is given back. RECONNECT after it
 new connections, too.
 """
 
-import re
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import DatabaseName, LocalPath, Opening, Share, TargetConfig
+from dr.targets.transport.pgbouncer_ini import Address, Entry, point
 from dr.targets.transport.textfile import TextFile
 
 if TYPE_CHECKING:
@@ -25,9 +24,6 @@ LONGEST_WAIT: Final = 1.0
 POLL: Final = 0.005
 CL_WAITING, SV_LOGIN = "cl_waiting", "sv_login"
 """Columns of SHOW POOLS; their places differ between versions."""
-
-Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:'=]+:\d+$", description="HOST:PORT")]
-Entry = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_]+$")]
 
 
 class PgbouncerReads(TargetConfig, frozen=True, tag="pgbouncer-reads"):
@@ -142,40 +138,5 @@ class PgbouncerReadRouter:
             time.sleep(POLL)
 
 
-def point(text: str, wanted: Mapping[str, str]) -> str:
-    """The ini with each entry of [databases] pointing to its HOST:PORT; every other byte as it was.
-
-    Raises:
-        LookupError: an entry is not there.
-    """
-    lines, section, found = text.splitlines(keepends=True), "", set()
-    for number, line in enumerate(lines):
-        if head := _SECTION.match(line):
-            section = head.group(1).strip()
-        entry = _ENTRY.match(line)
-        if section == "databases" and entry and entry.group(1) in wanted:
-            name = entry.group(1)
-            found.add(name)
-            host, port = wanted[name].rsplit(":", 1)
-            settings = _set(_set(line[entry.end() :], "host", host), "port", port)
-            lines[number] = line[: entry.end()] + settings
-    if missing := sorted(wanted.keys() - found):
-        raise LookupError(f"[databases] of the ini has no entry {', '.join(missing)}")
-    return "".join(lines)
-
-
-def _set(settings: str, name: str, value: str) -> str:
-    """A connection string with one setting changed, or put in front if it was not there."""
-    for setting in _SETTING.finditer(settings):
-        if setting.group(1) == name:
-            return settings[: setting.start(2)] + value + settings[setting.end(2) :]
-    return f"{name}={value} {settings}"
-
-
 def _entries(config: PgbouncerReads) -> str:
     return f"{len(config.entries)} entries" if len(config.entries) > 1 else "1 entry"
-
-
-_SECTION: Final = re.compile(r"\s*\[([^\]]*)\]")
-_ENTRY: Final = re.compile(r"\s*([A-Za-z0-9_]+)\s*=\s*")
-_SETTING: Final = re.compile(r"(\w+)\s*=\s*('(?:[^']|'')*'|[^\s']*)")

@@ -5,12 +5,10 @@ psycopg is loaded when the first one is opened: `dr --help` must not pay for it.
 
 import re
 import time
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import unquote
 
-import msgspec
-
-from dr.core.secret import SecretRef, check_reference, is_reference
+from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import (
     Connections,
     Database,
@@ -21,6 +19,7 @@ from dr.targets.protocols import (
     TargetConfig,
     TargetUnreachable,
 )
+from dr.targets.transport.dsn import Dsn, check_dsn
 
 if TYPE_CHECKING:
     from dr.targets.transport.libpq import Client
@@ -31,21 +30,18 @@ CATCH_UP: Final = 0.2
 """Seconds a standby is given to replay what its primary had just written, before it is said to lag."""
 POLL: Final = 0.005
 
-_PASSWORD_INSIDE = re.compile(r"password\s*=|://[^/@]*:[^/@]*@")
-
 
 class Postgresql(TargetConfig, frozen=True, tag="postgresql"):
     """A PostgreSQL server."""
 
     speaks: ClassVar[tuple[str, ...]] = ("Database",)
 
-    dsn: Annotated[str, msgspec.Meta(min_length=1, extra={"secret": "perhaps"})]
+    dsn: Dsn
     """A libpq connection string or URI without a password, or a reference to one (which may hold it)."""
     password: SecretRef | None = None
 
     def __post_init__(self) -> None:
-        if not is_reference(self.dsn) and _PASSWORD_INSIDE.search(self.dsn):
-            raise ValueError("dsn: it holds a password; put that into `password: env:NAME`, or the whole into env:NAME")
+        check_dsn("dsn", self.dsn)
         if self.password is not None:
             check_reference("password", self.password)
 
@@ -54,14 +50,7 @@ def open_target(config: Postgresql, opening: Opening) -> "PostgresqlDatabase":
     """Connect. Raises TargetUnreachable."""
     from dr.targets.transport import libpq
 
-    dsn = opening.secret(config.dsn) if is_reference(config.dsn) else config.dsn
-    parameters = libpq.parameters_of(opening, dsn)
-    if config.password is not None:
-        parameters["password"] = opening.secret(config.password)
-    client = libpq.connect(opening, parameters)
-    # What dr gives up, the server gives up too.
-    client.rows("select set_config('statement_timeout', %s, false)", [f"{max(1, round(opening.timeout * 1000))}ms"])
-    return PostgresqlDatabase(opening.name, client)
+    return PostgresqlDatabase(opening.name, libpq.login(opening, config.dsn, config.password))
 
 
 class PostgresqlDatabase:

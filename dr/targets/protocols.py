@@ -57,6 +57,10 @@ class Overloaded(TargetUnreachable):
     """It answers that it has no connection left. So it lives, and what fills it has to go."""
 
 
+class Refused(Exception):
+    """The target was asked, and says that it cannot be done."""
+
+
 class Conflict(Exception):
     """Somebody else changed the thing between the look and the change."""
 

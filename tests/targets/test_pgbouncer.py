@@ -7,8 +7,8 @@ import pytest
 
 from dr.demo import wait
 from dr.demo.postgres import Pair
-from dr.targets.pgbouncer import point
 from dr.targets.protocols import Share, TargetUnreachable
+from dr.targets.transport.pgbouncer_ini import point
 from tests.bouncer import Bouncer, bouncer
 from tests.here import opened
 

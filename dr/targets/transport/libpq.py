@@ -20,6 +20,7 @@ from psycopg import conninfo
 from psycopg.abc import RV, PQGen
 from psycopg.rows import TupleRow, dict_row
 
+from dr.core.secret import is_reference
 from dr.targets.protocols import Opening, Overloaded, TargetUnreachable
 from dr.targets.transport.deadline import within
 
@@ -83,6 +84,10 @@ class Client:
                     self._connection.execute("rollback")
         return _json(found[0][0]) if found else None
 
+    def keep_within(self, seconds: float) -> None:
+        """From now on the deadline is that many seconds from now."""
+        self._connection.deadline = time.monotonic() + seconds
+
     def close(self) -> None:
         with suppress(psycopg.Error):
             self._connection.close()
@@ -116,6 +121,17 @@ def connect(opening: Opening, parameters: dict[str, Any], *, simple: bool = Fals
         connection = within(opening.timeout, call, discard=_Connection.close)
     connection.deadline = deadline
     return Client(opening.name, connection)
+
+
+def login(opening: Opening, dsn: str, password: str | None) -> Client:
+    """Connect to a PostgreSQL server as `dr.toml` says; both may be references. Raises TargetUnreachable."""
+    parameters = parameters_of(opening, opening.secret(dsn) if is_reference(dsn) else dsn)
+    if password is not None:
+        parameters["password"] = opening.secret(password)
+    client = connect(opening, parameters)
+    # What dr gives up, the server gives up too.
+    client.rows("select set_config('statement_timeout', %s, false)", [f"{max(1, round(opening.timeout * 1000))}ms"])
+    return client
 
 
 def parameters_of(opening: Opening, dsn: str) -> dict[str, Any]:

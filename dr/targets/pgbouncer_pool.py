@@ -1,0 +1,178 @@
+"""PgBouncer as the pool that holds an application's writes while its primary changes.
+
+The ini is edited for the same reason as in `pgbouncer.py`. PAUSE outlives the console session that asked for it, so a
+dr that is killed leaves clients waiting; `query_wait_timeout` is therefore lowered first, and PgBouncer itself ends
+their wait. RELOAD sets it back to what the ini says.
+"""
+
+import math
+import time
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+
+import msgspec
+
+from dr.core.secret import SecretRef, check_reference
+from dr.targets.protocols import LocalPath, Opening, TargetConfig, TargetUnreachable
+from dr.targets.switching import PoolState, ServerName
+from dr.targets.transport.pgbouncer_ini import Address, Entry, point
+from dr.targets.transport.textfile import TextFile
+
+if TYPE_CHECKING:
+    from dr.targets.transport.libpq import Client
+
+WAIT: Final = "query_wait_timeout"
+
+
+class PooledServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server behind the pool."""
+
+    server: ServerName
+    at: Address
+
+
+class PgbouncerPool(TargetConfig, frozen=True, tag="pgbouncer-pool"):
+    """Entries of a PgBouncer that take an application's writes to the primary."""
+
+    speaks: ClassVar[tuple[str, ...]] = ("ConnectionPool",)
+
+    path: LocalPath
+    """PgBouncer's ini."""
+    console: Address
+    """Where PgBouncer listens."""
+    entries: Annotated[tuple[Entry, ...], msgspec.Meta(min_length=1, max_length=50)]
+    """The [databases] entries that follow the primary."""
+    servers: Annotated[tuple[PooledServer, ...], msgspec.Meta(min_length=2, max_length=20)]
+    """The servers that can be the primary, and where PgBouncer reaches them."""
+    user: str = "pgbouncer"
+    """A user of PgBouncer's `admin_users`."""
+    password: SecretRef | None = None
+
+    def __post_init__(self) -> None:
+        for seen in ([item.server for item in self.servers], [item.at for item in self.servers]):
+            if len(set(seen)) < len(seen):
+                raise ValueError("servers: two of them are the same")
+        if self.password is not None:
+            check_reference("password", self.password)
+
+
+def open_target(config: PgbouncerPool, opening: Opening) -> "PgbouncerConnectionPool":
+    """Connect to the admin console. Raises TargetUnreachable."""
+    pool = PgbouncerConnectionPool(config, opening)
+    try:
+        pool.ping()
+    except BaseException:
+        pool.close()
+        raise
+    return pool
+
+
+class PgbouncerConnectionPool:
+    """A ConnectionPool. After a call that was not answered the console is connected anew."""
+
+    def __init__(self, config: PgbouncerPool, opening: Opening) -> None:
+        self._config = config
+        self._opening = opening
+        self._deadline = time.monotonic() + opening.timeout
+        self._client: Client | None = None
+        self._wait = 0
+
+    def ping(self) -> None:
+        self.state()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def keep_within(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        if self._client is not None:
+            self._client.keep_within(seconds)
+
+    def state(self) -> PoolState:
+        """What is in force, as the console says: the ini may have been edited and not reloaded."""
+        entries = self._entries()
+        at = {f"{entry['host']}:{entry['port']}" for entry in entries}
+        server = next((item.server for item in self._config.servers if {item.at} == at), "")
+        return PoolState(server=server, paused=any(entry["paused"] for entry in entries))
+
+    def obstacles(self) -> tuple[str, ...]:
+        found = []
+        default = self._setting("pool_mode")
+        for entry in self._entries():
+            if (entry["pool_mode"] or default) == "session":
+                found.append(f"{entry['name']} pools sessions: a pause would wait for each client to leave")
+            if entry["disabled"]:
+                found.append(f"{entry['name']} is disabled")
+        return tuple(found)
+
+    def backends(self) -> frozenset[int]:
+        servers = self._records("SHOW SERVERS")
+        return frozenset(int(one["remote_pid"]) for one in servers if one["database"] in self._config.entries)
+
+    def pause(self, give_up: float) -> None:
+        before = float(self._setting(WAIT))
+        self._wait = max(1, math.ceil(min(give_up, before) if before else give_up))
+        self._command(f"SET {WAIT} = {self._wait}")
+        for entry in self._config.entries:
+            self._command(f"PAUSE {entry}")
+
+    def drop(self) -> None:
+        for entry in self._config.entries:
+            self._command(f"KILL {entry}")
+
+    def resume(self) -> None:
+        for entry in self._entries():
+            if entry["paused"]:
+                self._command(f"RESUME {entry['name']}")
+        self._command("RELOAD")
+
+    def repoint(self, server: str) -> None:
+        at = next((item.at for item in self._config.servers if item.server == server), None)
+        if at is None:
+            raise LookupError(f"{self._opening.name} knows no server {server}")
+        wanted = dict.fromkeys(self._config.entries, at)
+        TextFile(self._config.path, self._deadline).rewrite(lambda text: point(text, wanted))
+        self._command("RELOAD")
+        if self._wait:  # as long as clients are held, that stays limited
+            self._command(f"SET {WAIT} = {self._wait}")
+
+    def _entries(self) -> list[dict[str, Any]]:
+        found = {row["name"]: row for row in self._records("SHOW DATABASES")}
+        missing = [entry for entry in self._config.entries if entry not in found]
+        if missing:
+            raise TargetUnreachable(f"{self._opening.name}: PgBouncer has no entry {', '.join(missing)}")
+        return [found[entry] for entry in self._config.entries]
+
+    def _setting(self, key: str) -> str:
+        [value] = [row["value"] for row in self._records("SHOW CONFIG") if row["key"] == key]
+        return str(value)
+
+    def _records(self, query: str) -> list[dict[str, Any]]:
+        client = self._console()
+        try:
+            return client.records(query)
+        except TargetUnreachable:
+            self.close()
+            raise
+
+    def _command(self, text: str) -> None:
+        client = self._console()
+        try:
+            client.command(text)
+        except TargetUnreachable:
+            self.close()
+            raise
+
+    def _console(self) -> "Client":
+        from dr.targets.transport import libpq
+
+        if self._client is None:
+            host, port = self._config.console.rsplit(":", 1)
+            parameters = {"host": host, "port": port, "user": self._config.user, "dbname": "pgbouncer"}
+            if self._config.password is not None:
+                parameters["password"] = self._opening.secret(self._config.password)
+            left = max(0.001, self._deadline - time.monotonic())
+            opening = msgspec.structs.replace(self._opening, timeout=left)
+            self._client = libpq.connect(opening, parameters, simple=True)
+        return self._client

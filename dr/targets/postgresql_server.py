@@ -1,0 +1,289 @@
+"""A PostgreSQL server with its process and its data directory: what a role change needs beside SQL.
+
+It can be opened while the server is down. SQL is connected when it is first needed, and anew after a stop.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+import msgspec
+
+from dr.core.secret import SecretRef, check_reference
+from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
+from dr.targets.switching import DatabaseServer, Pulse, Situation
+from dr.targets.transport import server_sql as sql
+from dr.targets.transport.data_directory import Commands, DataDirectory
+from dr.targets.transport.dsn import Dsn, check_dsn
+
+if TYPE_CHECKING:
+    from dr.targets.transport.libpq import Client
+
+POLL: Final = 0.001
+"""pg_promote(true) would look ten times a second."""
+START_POLL: Final = 0.01
+LAST: Final = 0.02
+"""Seconds before a deadline in which nothing is asked any more: what was waited for tells more than a lost answer."""
+QUICK: Final = 2.0
+"""Seconds in which a server that is being started must answer one question; it is asked again and again."""
+GRACE: Final = 2.0
+"""Seconds in which a server that was told to start must be there."""
+
+AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/.*[^/]$")]
+Command = Annotated[tuple[str, ...], msgspec.Meta(max_length=50)]
+
+
+class PostgresqlServer(TargetConfig, frozen=True, tag="postgresql-server"):
+    """A PostgreSQL server that dr may stop, start, fence and promote."""
+
+    speaks: ClassVar[tuple[str, ...]] = ("DatabaseServer",)
+
+    dsn: Dsn
+    """A libpq connection string or URI without a password, or a reference to one (which may hold it)."""
+    data: AbsolutePath
+    """Its data directory, on its own host."""
+    programs: AbsolutePath
+    """The folder of PostgreSQL's programs, on its own host."""
+    replication: Annotated[str, msgspec.Meta(min_length=1)]
+    """How a standby connects to it: a connection string without a password, for which the standby has its .pgpass."""
+    prefix: Command = ()
+    """Put before each command: `["sudo", "-u", "postgres"]`. It must pass arguments on as they are, so no ssh."""
+    start: Command = ()
+    """Starts it and returns, in place of `pg_ctl start`: where a service manager runs it. Run without the prefix."""
+    stop: Command = ()
+    """Shuts it down in order, ending its sessions, in place of `pg_ctl stop`. Run without the prefix."""
+    password: SecretRef | None = None
+
+    def __post_init__(self) -> None:
+        check_dsn("dsn", self.dsn)
+        check_dsn("replication", self.replication)
+        if self.password is not None:
+            check_reference("password", self.password)
+
+
+def open_target(config: PostgresqlServer, opening: Opening) -> "PostgresqlDatabaseServer":
+    """Nothing is reached yet: the server may be down, or its host."""
+    return PostgresqlDatabaseServer(config, opening)
+
+
+class PostgresqlDatabaseServer:
+    """A DatabaseServer."""
+
+    def __init__(self, config: PostgresqlServer, opening: Opening) -> None:
+        self.replication = config.replication
+        commands = Commands(
+            data=config.data, programs=config.programs, prefix=config.prefix, start=config.start, stop=config.stop
+        )
+        self._directory = DataDirectory(opening.name, commands, time.monotonic() + opening.timeout)
+        self._config = config
+        self._opening = opening
+        self._client: Client | None = None
+
+    def ping(self) -> None:
+        """Its data directory can be read; that the server runs is not asked for."""
+        self._directory.control()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def keep_within(self, seconds: float) -> None:
+        self._directory.deadline = time.monotonic() + seconds
+        if self._client is not None:
+            self._client.keep_within(seconds)
+
+    def situation(self) -> Situation:
+        control = self._directory.control()
+        if not control.clean and self._directory.running():
+            [(standby,)] = self._rows("select pg_is_in_recovery()")
+            return "standby" if standby else "writable"
+        if self._directory.fenced():
+            return "fenced"
+        return "stopped" if control.clean else "crashed"
+
+    def pulse(self) -> Pulse:
+        self.close()
+        try:
+            self._rows("select 1")
+        except TargetUnreachable as error:
+            return next((pulse for words, pulse in _SIGNS.items() if words in str(error)), "silent")
+        return "answers"
+
+    def heard(self) -> float | None:
+        rows = self._rows(sql.HEARD)
+        return float(rows[0][0]) if rows else None
+
+    def received(self) -> int:
+        [(position,)] = self._rows(sql.RECEIVED)
+        return int(position)
+
+    def seconds(self, query: str) -> float:
+        value = self._sql().first(query)
+        if isinstance(value, int | float):
+            return float(value)
+        raise LookupError(f"{self._opening.name}: the query gives {value!r}, not a number of seconds")
+
+    def obstacles(self, to: Literal["primary", "standby"]) -> tuple[str, ...]:
+        if to == "primary":
+            return tuple(str(why) for (why,) in self._rows(sql.NO_PRIMARY))
+        found = [str(why) for (why,) in self._rows(sql.NO_STANDBY)]
+        if self._directory.fenced():
+            found.append("its next start would make it a standby already: there is a standby.signal")
+        return tuple(found)
+
+    def room(self) -> int:
+        [(room,)] = self._rows(sql.ROOM)
+        return int(room)
+
+    def sessions_besides(self, pids: Collection[int], applications: Collection[str]) -> tuple[str, ...]:
+        return tuple(str(words) for (words,) in self._rows(sql.OTHERS, [list(pids), list(applications)]))
+
+    def oldest_transaction(self) -> float:
+        [(age,)] = self._rows(sql.OLDEST)
+        return float(age)
+
+    def follows(self, primary: DatabaseServer) -> bool:
+        [(streams,)] = self._rows(sql.STREAMS)
+        return bool(streams) and self.origin() == primary.origin()
+
+    def origin(self) -> tuple[str, int]:
+        [(system, timeline)] = self._rows(sql.ORIGIN)
+        return str(system), int(timeline)
+
+    def position(self) -> int:
+        [(position,)] = self._rows(sql.POSITION)
+        return int(position)
+
+    def catch_up(self, position: int) -> None:
+        while self.position() < position:
+            self._wait(POLL, "did not replay what its primary had written")
+
+    def checkpoint(self) -> None:
+        """On a standby it is a restart point."""
+        self._command("checkpoint")
+
+    def stop(self) -> int:
+        self.close()
+        return (
+            self._directory.stop().position + 1
+        )  # a checkpoint's record has a length; replayed is what lies before it
+
+    def stop_and_fence(self) -> int:
+        self.close()
+        return self._directory.stop_and_fence().position + 1
+
+    def start(self) -> None:
+        self.close()
+        self._directory.start()
+        began = time.monotonic()
+        while not self._answers():
+            if time.monotonic() - began > GRACE and not self._directory.running():
+                raise Refused(f"{self._opening.name} ended right after its start; its own log says why")
+            self._wait(START_POLL, "does not answer after its start")
+
+    def halt(self) -> None:
+        self.close()
+        self._directory.halt()
+
+    def wake(self) -> None:
+        """A start refuses, by its own check, where a process of an earlier one still has the shared memory."""
+        self._directory.start()
+        began = time.monotonic()
+        while not self._directory.running():
+            if time.monotonic() - began > GRACE:
+                raise Refused(f"{self._opening.name} does not start; its own log says why")
+            self._wait(START_POLL, "does not start")
+
+    def fence(self) -> None:
+        self._directory.fence()
+
+    def unfence(self) -> None:
+        self._directory.unfence()
+
+    def promote(self) -> None:
+        if not self._is_standby():
+            return
+        self._rows("select pg_promote(false)")
+        while self._is_standby():
+            self._wait(POLL, "did not become writable")
+
+    def follow(self, upstream: str) -> None:
+        [(literal,)] = self._rows("select quote_literal(%s)", [upstream])
+        self._command(f"alter system set primary_conninfo = {literal}")
+        self._rows("select pg_reload_conf()")
+
+    def rewind(self, upstream: str) -> None:
+        self.close()
+        self._directory.rewind(upstream)
+
+    def claim(self, owner: str) -> None:
+        self._directory.claim(owner)
+
+    def claimed(self) -> str:
+        return self._directory.claimed()
+
+    def disclaim(self) -> None:
+        self._directory.disclaim()
+
+    def _is_standby(self) -> bool:
+        [(standby,)] = self._rows("select pg_is_in_recovery()")
+        return bool(standby)
+
+    def _answers(self) -> bool:
+        """Asked with little patience: a server that is starting may accept and say nothing yet."""
+        try:
+            self._sql(QUICK).rows("select 1")
+        except TargetUnreachable:
+            self.close()
+            return False
+        return True
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        client = self._sql()
+        try:
+            return client.rows(query, values)
+        except TargetUnreachable:
+            self.close()
+            raise
+
+    def _command(self, text: str) -> None:
+        client = self._sql()
+        try:
+            client.command(text)
+        except TargetUnreachable:
+            self.close()
+            raise
+
+    def _sql(self, at_most: float = float("inf")) -> "Client":
+        from dr.targets.transport import libpq
+
+        left = self._left()
+        if self._client is None:
+            opening = msgspec.structs.replace(self._opening, timeout=min(left, at_most))
+            self._client = libpq.login(opening, self._config.dsn, self._config.password)
+            self._client.keep_within(left)
+        return self._client
+
+    def _left(self) -> float:
+        return max(0.001, self._directory.deadline - time.monotonic())
+
+    def _wait(self, seconds: float, why: str) -> None:
+        """Raises TargetUnreachable: the deadline has come, or leaves no time for another question."""
+        if self._left() < seconds + LAST:
+            raise TargetUnreachable(f"{self._opening.name} {why} in time")
+        time.sleep(seconds)
+
+
+_SIGNS: Final[dict[str, Pulse]] = {
+    "too many clients": "overloaded",
+    "too many connections": "overloaded",
+    "remaining connection slots": "overloaded",
+    "starting up": "starting",
+    "shutting down": "starting",
+    "not yet accepting": "starting",
+    "not accepting connections": "starting",
+    "in recovery mode": "starting",
+    "Connection refused": "refuses",
+}
+"""Before a session there is no SQLSTATE to be had. A server that speaks another language counts as silent."""

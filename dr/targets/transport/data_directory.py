@@ -1,0 +1,236 @@
+"""A PostgreSQL data directory, reached by PostgreSQL's own programs: the server in it may run or not.
+
+The programs run here, or wherever the `prefix` takes them: `sudo -u postgres`, `docker exec db1`, anything that keeps
+an argument list as it is. So nothing is read or written by dr itself, and the directory may belong to another user.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from dr.targets.protocols import Refused, TargetUnreachable
+from dr.targets.transport import program
+
+POLL: Final = 0.002
+SURE: Final = 0.25
+"""Seconds after which it is asked whether a server that is to stop runs at all: clients wait, and questions cost."""
+NOT_RUNNING: Final = 3
+"""Exit status of `pg_ctl status`; 1 is a lock file that a starting server has not yet written, or that is not ours."""
+FENCE: Final = "standby.signal"
+"""PostgreSQL starts as a standby where this file is: the server cannot come back writable by itself."""
+CLAIM: Final = "dr.claim"
+CLEAN: Final = ("shut down", "shut down in recovery")
+
+
+class Commands(msgspec.Struct, frozen=True, kw_only=True):
+    """How the directory and its server are reached."""
+
+    data: str
+    programs: str
+    prefix: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """What pg_controldata says."""
+
+    state: str
+    position: int
+    """Where the latest checkpoint stands in the WAL; of a server that was shut down, its last record."""
+    timeline: int
+    system: str
+
+    @property
+    def clean(self) -> bool:
+        """Shut down in order: every session had ended before the last record was written."""
+        return self.state in CLEAN
+
+
+class DataDirectory:
+    """The directory of the server `name`. `deadline` is a time of `time.monotonic`, and may be moved."""
+
+    def __init__(self, name: str, commands: Commands, deadline: float) -> None:
+        self.deadline = deadline
+        self._name = name
+        self._commands = commands
+
+    def control(self) -> Control:
+        """Raises TargetUnreachable: it cannot be read."""
+        said = self._run("env", "LC_ALL=C", self._program("pg_controldata"), self._commands.data)
+        fields = dict(_FIELD.findall(said.out))
+        try:
+            return Control(
+                state=fields["Database cluster state"],
+                position=position_of(fields["Latest checkpoint location"]),
+                timeline=int(fields["Latest checkpoint's TimeLineID"]),
+                system=fields["Database system identifier"],
+            )
+        except (KeyError, ValueError):
+            raise TargetUnreachable(f"{self._name}: pg_controldata: {said.words()}") from None
+
+    def running(self) -> bool:
+        """Whether a server process holds the directory: also a frozen one, and one that pg_ctl is not sure about."""
+        said = self._pg_ctl("status")
+        if said.status not in {0, 1, NOT_RUNNING}:
+            raise TargetUnreachable(f"{self._name}: pg_ctl status: {said.words()}")
+        return said.status != NOT_RUNNING
+
+    def stop(self, meanwhile: Callable[[], None] = lambda: None) -> Control:
+        """Shut down in order, sessions being ended; harmless when it is down already. What stands in it then.
+
+        `meanwhile` is done while it shuts down.
+
+        Looked at by itself every few milliseconds, because `pg_ctl --wait` looks ten times a second. That nothing more
+        is written is certain before the process has ended: it still sends the last of its WAL to the standby.
+
+        Raises:
+            Refused: the server is down, and was not shut down in order.
+            TargetUnreachable: it is not down in time.
+        """
+        # Its status says nothing: the server may have been down. The control data below does.
+        self._given(self._commands.stop, "stop", "--mode=fast", "--no-wait")
+        began = time.monotonic()
+        meanwhile()
+        while not (control := self.control()).clean:
+            if time.monotonic() - began > SURE and not self.running() and not (control := self.control()).clean:
+                raise Refused(f"{self._name} is down, and was not shut down in order ({control.state})")
+            if time.monotonic() > self.deadline:
+                raise TargetUnreachable(f"{self._name} did not shut down in time ({control.state})")
+            time.sleep(POLL)
+        return control
+
+    def halt(self) -> None:
+        """Take it down at once, as a crash would; what was acknowledged is in its WAL.
+
+        Raises:
+            TargetUnreachable: it is not down in time.
+        """
+        if not self.running():
+            return
+        said = self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience())
+        if self.running():
+            raise TargetUnreachable(f"{self._name} does not go down: {said.words()}")
+
+    def start(self) -> None:
+        """Have it started, if it is not running; that it answers is not waited for.
+
+        Raises:
+            Refused: it does not start.
+        """
+        if self.running():
+            if not self.control().clean:
+                return
+            # It is down but for a process that waits for a standby to take its last WAL. Nothing of it is lost.
+            self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience())
+        said = self._given(self._commands.start, "start", "--no-wait", f"--log={self._commands.data}/startup.log")
+        if said.status:
+            raise Refused(f"{self._name} does not start: {said.words()}")
+
+    def fenced(self) -> bool:
+        return self._exists(FENCE)
+
+    def fence(self) -> None:
+        """Make sure that the server is down and that its next start makes it a standby; durable when this returns.
+
+        Raises:
+            Refused: it is not down. Then it is not fenced.
+        """
+        self._write(FENCE, "")
+        self._prove_fence()
+
+    def stop_and_fence(self) -> Control:
+        """Both, in less time than one after the other. Whatever it raises, the fence may be there."""
+        control = self.stop(lambda: self._write(FENCE, ""))
+        self._prove_fence()
+        return control
+
+    def _prove_fence(self) -> None:
+        """A start takes the lock that `running` looks at before it looks for the fence.
+
+        So where the fence is there first, and then nobody holds the lock, no start can have missed it.
+        """
+        while self.running():
+            state = self.control().state
+            if state not in CLEAN or time.monotonic() > self.deadline:
+                self.unfence()
+                raise Refused(f"{self._name} cannot be fenced: it is not down ({state})")
+            time.sleep(POLL)
+
+    def unfence(self) -> None:
+        self._remove(FENCE)
+
+    def rewind(self, upstream: str) -> None:
+        """Have pg_rewind make it a copy of the server there, and fence it, whatever came of that.
+
+        Raises:
+            Refused: pg_rewind says no.
+        """
+        try:
+            said = self._run(
+                self._program("pg_rewind"), f"--target-pgdata={self._commands.data}", f"--source-server={upstream}"
+            )
+        finally:
+            self._write(FENCE, "")
+        if said.status:
+            raise Refused(f"{self._name} cannot be rewound: {said.words()}")
+
+    def claim(self, owner: str) -> None:
+        self._write(CLAIM, owner)
+
+    def claimed(self) -> str:
+        """Who claims it; empty when nobody does."""
+        return self._run("cat", self._path(CLAIM)).out.strip() if self._exists(CLAIM) else ""
+
+    def disclaim(self) -> None:
+        self._remove(CLAIM)
+
+    def _write(self, file: str, text: str) -> None:
+        self._must("tee", self._path(file), text=text)
+        self._must("sync", self._path(file), self._commands.data)
+
+    def _remove(self, file: str) -> None:
+        self._must("rm", "-f", self._path(file))
+        self._must("sync", self._commands.data)
+
+    def _exists(self, file: str) -> bool:
+        said = self._run("test", "-e", self._path(file))
+        if said.status not in {0, 1}:
+            raise TargetUnreachable(f"{self._name}: {said.words()}")
+        return said.status == 0
+
+    def _path(self, file: str) -> str:
+        return f"{self._commands.data}/{file}"
+
+    def _program(self, program_name: str) -> str:
+        return f"{self._commands.programs}/{program_name}"
+
+    def _given(self, configured: tuple[str, ...], *otherwise: str) -> program.Said:
+        """Run the command of `dr.toml`, or pg_ctl where there is none."""
+        return program.run(self._name, configured, self.deadline) if configured else self._pg_ctl(*otherwise)
+
+    def _pg_ctl(self, *arguments: str) -> program.Said:
+        return self._run(self._program("pg_ctl"), *arguments, "--silent", f"--pgdata={self._commands.data}")
+
+    def _patience(self) -> str:
+        return f"--timeout={max(1, round(self.deadline - time.monotonic()))}"
+
+    def _must(self, *arguments: str, text: str = "") -> None:
+        said = self._run(*arguments, text=text)
+        if said.status:
+            raise TargetUnreachable(f"{self._name}: {arguments[0]}: {said.words()}")
+
+    def _run(self, *arguments: str, text: str = "") -> program.Said:
+        return program.run(self._name, (*self._commands.prefix, *arguments), self.deadline, text=text)
+
+
+def position_of(lsn: str) -> int:
+    """An LSN such as 0/3000028 as a number of bytes."""
+    high, low = lsn.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+_FIELD: Final[re.Pattern[str]] = re.compile(r"^([^:\n]+):[ \t]+(.*)$", re.MULTILINE)

@@ -1,0 +1,69 @@
+"""What a PostgreSQL server is asked before and while its role changes."""
+
+from typing import Final
+
+HEARD: Final = """
+    select greatest(extract(epoch from clock_timestamp() - greatest(last_msg_receipt_time, latest_end_time)), 0)::float8
+      from pg_stat_wal_receiver where status = 'streaming'
+"""
+RECEIVED: Final = """
+    select greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'
+"""
+# What would be found out too late. Each row is a reason, in words.
+NO_PRIMARY: Final = """
+    select why from (values
+      (not has_function_privilege('pg_promote(boolean, integer)', 'execute'), 'dr''s role may not call pg_promote'),
+      (not (select rolsuper from pg_roles where rolname = current_user)
+       and not exists (select from pg_roles where rolname = 'pg_checkpoint' and pg_has_role(oid, 'member')),
+       'dr''s role may not call CHECKPOINT (grant it pg_checkpoint)'),
+      (pg_is_wal_replay_paused(), 'its replay is paused'),
+      (current_setting('recovery_min_apply_delay') <> '0', 'it replays with a delay (recovery_min_apply_delay)'),
+      (current_setting('default_transaction_read_only') = 'on', 'default_transaction_read_only is on'),
+      (current_setting('synchronous_standby_names') <> '',
+       'synchronous_standby_names is set: without its own standby every commit would wait'),
+      (current_setting('max_wal_senders') = '0', 'max_wal_senders is 0: the old primary could not follow it')
+    ) as found (is_so, why) where is_so
+"""
+NO_STANDBY: Final = """
+    select why from (values
+      (not (select rolsuper from pg_roles where rolname = current_user)
+       and not (current_setting('server_version_num')::int >= 150000
+                and has_parameter_privilege('primary_conninfo', 'alter system')),
+       'dr''s role may not set primary_conninfo (grant alter system on parameter primary_conninfo)'),
+      (not has_function_privilege('pg_reload_conf()', 'execute'), 'dr''s role may not call pg_reload_conf'),
+      (current_setting('hot_standby') = 'off', 'hot_standby is off: as a standby it could not be asked'),
+      (exists (select from pg_replication_slots where slot_type = 'logical'),
+       'it has logical replication slots, which would be left behind')
+    ) as found (is_so, why) where is_so
+"""
+ROOM: Final = """
+    select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+           - (select count(*)::int from pg_stat_activity where backend_type = 'client backend')
+"""
+OTHERS: Final = """
+    select format('%%s of %%s on %%s (pid %%s)',
+                  coalesce(nullif(application_name, ''), 'unnamed'), usename, datname, pid)
+      from pg_stat_activity
+     where backend_type = 'client backend' and pid <> pg_backend_pid() and not starts_with(application_name, 'dr:')
+       and pid <> all (%s::int[]) and application_name <> all (%s::text[])
+     order by pid limit 20
+"""
+OLDEST: Final = """
+    select coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0)::float8 from pg_stat_activity
+     where backend_type = 'client backend' and pid <> pg_backend_pid()
+"""
+STREAMS: Final = """
+    select pg_is_in_recovery() and exists (select from pg_stat_wal_receiver where status = 'streaming')
+"""
+# A primary's timeline stands in the name of its WAL file, a standby's where it receives; a checkpoint's is an older
+# one.
+ORIGIN: Final = """
+    select (select system_identifier::text from pg_control_system()),
+           case when pg_is_in_recovery()
+                then coalesce((select received_tli from pg_stat_wal_receiver),
+                              (select timeline_id from pg_control_checkpoint()))
+                else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end
+"""
+POSITION: Final = """
+    select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end) - '0/0'
+"""

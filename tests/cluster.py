@@ -1,0 +1,344 @@
+"""Two real PostgreSQL servers behind a real PgBouncer, with clients that write: what a switchover is tried on.
+
+The servers are started by pg_ctl and not by the test, as where dr is used; they end with their workspace all the same.
+"""
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import permutations
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import psutil
+import psycopg
+import pytest
+
+from dr.core.duration import encode_hook
+from dr.demo import account, postgres, process_tree, wait
+from dr.demo.postgres import Server, free_port
+from dr.demo.workspace import Workspace
+from dr.targets.pgbouncer_pool import PgbouncerPool, PooledServer
+from dr.targets.postgresql_server import PostgresqlServer
+from dr.targets.protocols import TargetConfig
+from tests.bouncer import BINARY
+
+LIMIT = 60.0
+PR_SET_CHILD_SUBREAPER = 36
+INI = """\
+[databases]
+shop = host=127.0.0.1 port={port} dbname=postgres user=postgres password='{password}'
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen}
+unix_socket_dir =
+auth_type = any
+admin_users = pgbouncer
+pool_mode = transaction
+default_pool_size = 5
+server_login_retry = 0.1
+query_wait_timeout = 30
+ignore_startup_parameters = extra_float_digits
+"""
+
+
+class Node:
+    """One server of the cluster, by its data directory: its process may be anybody's child."""
+
+    def __init__(self, server: Server, who: account.Account, workspace: Workspace) -> None:
+        self.name = server.name
+        self._workspace = workspace
+        prefix, programs, folder = who.prefix, who.binaries, workspace.directory
+        self.server = server
+        # Where it listens must not stand in its data directory, which a rewind makes a copy of the other's.
+        listening = f"-p {server.port} -k {folder} -c wal_retrieve_retry_interval=100ms"
+        self._start = (
+            *prefix, f"{programs}/pg_ctl", "start", "--no-wait", "--silent", f"--pgdata={server.data}",
+            f"--log={folder}/{server.name}.out", f"--options={listening}",
+        )  # fmt: skip
+        self.config = PostgresqlServer(
+            dsn=f"host=127.0.0.1 port={server.port} user=postgres dbname=postgres",
+            password="env:PGTEST",
+            data=str(server.data),
+            programs=str(programs),
+            prefix=prefix,
+            start=self._start,
+            replication=f"host={folder} port={server.port} user=postgres application_name={server.name}",
+        )
+
+    def process(self) -> psutil.Process | None:
+        """Its postmaster; None when it is down."""
+        try:
+            return psutil.Process(int((self.server.data / "postmaster.pid").read_text().splitlines()[0]))
+        except (FileNotFoundError, IndexError, psutil.NoSuchProcess):
+            return None
+
+    def startup_process(self) -> psutil.Process:
+        """The one that replays and, when it is told to, ends the recovery."""
+        process = self.process()
+        assert process is not None
+        [found] = [child for child in process.children() if "startup" in " ".join(child.cmdline())]
+        return found
+
+    def start(self) -> None:
+        """As somebody does who knows nothing of dr."""
+        self._workspace.run(self._start, f"{self.name}.log")
+        wait.until(self.answers, LIMIT, f"{self.name} answers")
+
+    def answers(self) -> bool:
+        try:
+            self.server.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """As a crash does. Reaped at once: the dead one's process id would count as a running server's."""
+        if process := self.process():
+            process_tree.kill(process)
+            self.reap(process)
+
+    def reap(self, process: psutil.Process) -> None:
+        """Wait until nothing is left of a process that was killed."""
+        wait.until(lambda: reaped() or not process.is_running(), LIMIT, "the end of the server")
+
+    def freeze(self) -> None:
+        process = self.process()
+        assert process is not None
+        process_tree.freeze(process)
+
+    def thaw(self) -> None:
+        process = self.process()
+        assert process is not None
+        process_tree.thaw(process)
+
+    def ask(self, query: str) -> Any:
+        with self.server.connect() as connection:
+            row = connection.execute(query).fetchone()
+            return row and row[0]
+
+    def writable(self) -> bool:
+        """Whether it takes a write right now."""
+        try:
+            with self.server.connect() as connection:
+                connection.execute("set statement_timeout = '5s'")
+                connection.execute("insert into writes values (-1, '')")
+                connection.execute("delete from writes where id = -1")
+        except psycopg.Error:
+            return False
+        return True
+
+
+class Cluster:
+    """The two nodes, and PgBouncer before them; `shop` is where clients write."""
+
+    def __init__(self, workspace: Workspace, nodes: tuple[Node, ...], ini: Path, port: int) -> None:
+        self.workspace = workspace
+        self.prefix: tuple[str, ...] = ()
+        self.pool: psutil.Process
+        self.first, self.second, *_ = nodes
+        self.nodes = nodes
+        self.port = port
+        self.ini = ini
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        return {"env:PGTEST": self.first.server.password}
+
+    def targets(self) -> dict[str, TargetConfig]:
+        """As `dr.toml` would name them."""
+        servers = tuple(PooledServer(server=node.name, at=f"127.0.0.1:{node.server.port}") for node in self.nodes)
+        pool = PgbouncerPool(path=str(self.ini), console=f"127.0.0.1:{self.port}", entries=("shop",), servers=servers)
+        return {**{node.name: node.config for node in self.nodes}, "pool": pool}
+
+    def toml(self) -> str:
+        """The same as a `dr.toml`."""
+        lines = []
+        for name, config in self.targets().items():
+            lines.append(f"[environments.test.targets.{name}]")
+            for key, value in msgspec.to_builtins(config, enc_hook=encode_hook).items():
+                if value not in (None, [], ()):
+                    lines.append(f"{key} = {_toml(value)}")
+        return "\n".join(lines) + "\n"
+
+    def start_pool(self) -> None:
+        assert BINARY is not None
+        process = self.workspace.spawn([*self.prefix, BINARY, self.ini], "pgbouncer.log")
+        self.pool = psutil.Process(process.pid)
+
+        def accepts() -> bool:
+            assert process.poll() is None, self.workspace.tail("pgbouncer.log")
+            try:
+                with psycopg.connect(
+                    f"host=127.0.0.1 port={self.port} dbname=pgbouncer user=pgbouncer", autocommit=True,
+                    cursor_factory=psycopg.ClientCursor,
+                ):  # fmt: skip
+                    return True
+            except psycopg.OperationalError:
+                return False
+
+        wait.until(accepts, LIMIT, "PgBouncer accepts connections")
+
+    def connect(self, **parameters: Any) -> psycopg.Connection[Any]:
+        """A client of the pool."""
+        dsn = f"host=127.0.0.1 port={self.port} dbname=shop user=shop application_name=shop connect_timeout=5"
+        return psycopg.connect(dsn, autocommit=True, prepare_threshold=None, **parameters)
+
+    def ids(self, node: Node) -> set[int]:
+        with node.server.connect() as connection:
+            return {int(str(row[0])) for row in connection.execute("select id from writes").fetchall()}
+
+
+class Writer:
+    """A client that writes a row every few milliseconds and remembers which were acknowledged."""
+
+    def __init__(self, cluster: Cluster, first: int = 0) -> None:
+        self.acknowledged: set[int] = set()
+        self.errors: list[str] = []
+        self.gap = 0.0
+        self.longest = 0.0
+        """Seconds that one write took at most, whatever became of it."""
+        self._cluster = cluster
+        self._first = first
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        wait.until(lambda: len(self.acknowledged) > 20, LIMIT, "the client writes")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def goes_on(self) -> None:
+        """Wait until more was written than before."""
+        before = len(self.acknowledged)
+        wait.until(lambda: len(self.acknowledged) > before + 5, LIMIT, "the client writes")
+
+    def _write(self) -> None:
+        number, last = self._first, time.monotonic()
+        connection: psycopg.Connection[Any] | None = None
+        while not self._over.wait(0.005):
+            number += 1
+            began = time.monotonic()
+            try:
+                connection = connection or self._cluster.connect()
+                connection.execute("insert into writes values (%s, 'x')", [number])
+            except psycopg.Error as error:
+                self.errors.append(str(error).strip())
+                if connection is not None:
+                    connection.close()
+                connection = None
+            else:
+                now = time.monotonic()
+                self.acknowledged.add(number)
+                self.gap, last = max(self.gap, now - last), now
+            self.longest = max(self.longest, time.monotonic() - began)
+        if connection is not None:
+            connection.close()
+
+
+def reaped() -> bool:
+    """Take what became of servers that have ended, this process being the one they are orphaned to; never True."""
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess, ChildProcessError):
+            if child.name() in {"postgres", "pg_ctl"} and child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, os.WNOHANG)
+    return False
+
+
+@contextmanager
+def reaping() -> Iterator[None]:
+    """Servers started by a process that has ended become this one's children: not every init takes care in time."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        reaped()
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+class Watch:
+    """Looks all the time whether two servers take writes at once."""
+
+    def __init__(self, servers: Cluster) -> None:
+        self.rounds = 0
+        self.two_writable: list[str] = []
+        self._nodes = servers.nodes
+        self._open: dict[str, psycopg.Connection[Any]] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for connection in self._open.values():
+            connection.close()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.002):
+            for one, other in permutations(self._nodes, 2):
+                # Asked before and after: the one took writes all the while that the other did.
+                if self._writable(one) and self._writable(other) and self._writable(one):
+                    self.two_writable.append(f"{one.name} and {other.name} in round {self.rounds}")
+            self.rounds += 1
+
+    def _writable(self, node: Node) -> bool:
+        try:
+            if node.name not in self._open:
+                # Known to the preflight as dr's own, so that it is not in the way.
+                self._open[node.name] = psycopg.connect(
+                    node.server.dsn, application_name="dr:watch", autocommit=True, connect_timeout=2
+                )
+            row = self._open[node.name].execute("select not pg_is_in_recovery()").fetchone()
+        except psycopg.Error:
+            if node.name in self._open:
+                self._open.pop(node.name).close()
+            return False
+        return bool(row and row[0])
+
+
+@contextmanager
+def cluster(standbys: int = 1) -> Iterator[Cluster]:
+    """A primary `db1`, its standbys `db2` and so on, and PgBouncer; the test is skipped where there is no PgBouncer."""
+    if BINARY is None:
+        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    with reaping(), Workspace() as workspace:
+        who = account.choose(workspace.directory)
+        first = Server(workspace, who, "db1", "not-a-secret")
+        postgres.create(first)
+        nodes = []
+        for server in (first, *(first.another(f"db{number + 2}") for number in range(standbys))):
+            if server is not first:
+                postgres.copy(first, server)
+            nodes.append(Node(server, who, workspace))
+            nodes[-1].start()
+        with first.connect() as connection:
+            connection.execute("create table writes (id int, what text)")
+        wait.until(lambda: nodes[0].ask("select count(*) from pg_stat_replication") == standbys, LIMIT, "streaming")
+        ini, port = workspace.directory / "pgbouncer.ini", free_port()
+        ini.write_text(INI.format(port=first.port, password=first.password, listen=port))
+        whole = Cluster(workspace, tuple(nodes), ini, port)
+        whole.prefix = who.prefix
+        whole.start_pool()
+        yield whole
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    return msgspec.json.encode(value).decode()

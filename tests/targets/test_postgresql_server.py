@@ -1,0 +1,130 @@
+"""One server in all its situations. Role changes as a whole are in tests/steps."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from dr.demo import wait
+from dr.targets.postgresql_server import PostgresqlServer
+from dr.targets.protocols import Refused, TargetUnreachable
+from tests.cluster import LIMIT, Cluster, cluster
+from tests.here import Secrets, opened
+
+
+@pytest.fixture
+def servers() -> Iterator[Cluster]:
+    with cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def first(servers: Cluster) -> Iterator[Any]:
+    """The primary, opened as a target."""
+    with opened(servers.first.config, secrets=Secrets(servers.secrets), name="db1") as target:
+        yield target
+
+
+def test_each_situation_is_told_from_the_others(servers: Cluster, first: Any) -> None:
+    assert first.situation() == "writable"
+    first.stop()
+    assert first.situation() == "stopped"
+    first.stop()
+    first.fence()
+    assert first.situation() == "fenced"
+    first.start()
+    assert first.situation() == "standby"
+    first.stop()
+    assert first.situation() == "fenced"
+    first.unfence()
+    first.start()
+    assert first.situation() == "writable"
+    servers.first.kill()
+    assert first.situation() == "crashed"
+    with pytest.raises(Refused, match="is down, and was not shut down in order"):
+        first.stop()
+    first.start()
+    first.start()
+    assert first.situation() == "writable"
+
+
+def test_a_server_that_runs_is_not_fenced_and_stays_as_it_is(servers: Cluster, first: Any) -> None:
+    """Safety rule 10: a fence that is only believed in is none."""
+    with pytest.raises(Refused, match="db1 cannot be fenced: it is not down"):
+        first.fence()
+    assert servers.first.writable()
+    servers.first.kill()
+    servers.first.start()
+    assert servers.first.writable()
+
+
+def test_a_frozen_server_gives_no_answer_by_the_deadline(servers: Cluster, first: Any) -> None:
+    servers.first.freeze()
+    try:
+        first.keep_within(1)
+        with pytest.raises(TargetUnreachable):
+            first.situation()
+        first.keep_within(1)
+        with pytest.raises(TargetUnreachable):
+            first.halt()
+    finally:
+        servers.first.thaw()
+    wait.until(lambda: servers.first.process() is None, LIMIT, "what was asked of it while it was frozen")
+
+
+def test_a_start_beside_what_is_left_of_a_dead_server_is_refused(servers: Cluster, first: Any) -> None:
+    """A backend that outlives its postmaster could still write; so its coming back proves that there is none."""
+    postmaster = servers.first.process()
+    assert postmaster is not None
+    left = postmaster.children()[0]
+    left.suspend()
+    postmaster.kill()
+    servers.first.reap(postmaster)
+    first.fence()
+    with pytest.raises(Refused, match="db1 does not start"):
+        first.wake()
+    left.kill()
+    servers.first.reap(left)
+    first.wake()
+    wait.until(servers.first.answers, LIMIT, "it answers")
+    assert not servers.first.writable()
+
+
+def test_signs_of_life_are_told_apart(servers: Cluster, first: Any) -> None:
+    assert first.pulse() == "answers"
+    first.stop()
+    wait.until(lambda: servers.first.process() is None, LIMIT, "its end")
+    assert first.pulse() == "refuses"
+
+
+def test_a_claim_stays_until_it_is_taken_back(first: Any) -> None:
+    assert first.claimed() == ""
+    first.claim("run/step")
+    assert first.claimed() == "run/step"
+    first.disclaim()
+    first.disclaim()
+    assert first.claimed() == ""
+
+
+def test_a_data_directory_that_is_not_there_is_unreachable(servers: Cluster) -> None:
+    elsewhere = msgspec.structs.replace(servers.first.config, data="/no/such/directory")
+    with opened(elsewhere, secrets=Secrets(servers.secrets)) as target:
+        with pytest.raises(TargetUnreachable, match="pg_controldata"):
+            target.ping()
+        with pytest.raises(TargetUnreachable):
+            target.fence()
+
+
+def test_a_query_for_seconds_must_give_a_number(first: Any) -> None:
+    assert first.seconds("select 1.5") == 1.5
+    with pytest.raises(LookupError, match="not a number of seconds"):
+        first.seconds("select 'x'")
+
+
+@pytest.mark.parametrize("field", ["dsn", "replication"])
+def test_no_password_stands_in_the_configuration(field: str) -> None:
+    """Safety rule 13."""
+    raw = {"type": "postgresql-server", "dsn": "host=a", "data": "/d", "programs": "/p", "replication": "host=a"}
+    with pytest.raises(msgspec.ValidationError, match=f"{field}: it holds a password"):
+        msgspec.convert({**raw, field: "host=a password=secret"}, PostgresqlServer)

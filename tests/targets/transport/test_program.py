@@ -1,0 +1,54 @@
+import sys
+import time
+
+import psutil
+import pytest
+
+from dr.demo import wait
+from dr.targets.protocols import TargetUnreachable
+from dr.targets.transport.program import MOST_OUTPUT, run
+
+
+def soon(seconds: float = 30.0) -> float:
+    return time.monotonic() + seconds
+
+
+def test_arguments_arrive_as_they_are_and_no_shell_sees_them() -> None:
+    said = run("db1", ["printf", "%s|", "a b", "$(id)", "x;y", "*", "'"], soon())
+    assert said.out == "a b|$(id)|x;y|*|'|"
+
+
+def test_what_it_complains_about_is_told_on_one_line() -> None:
+    said = run("db1", [sys.executable, "-c", "import sys; sys.exit('no\\n  such thing')"], soon())
+    assert (said.status, said.words()) == (1, "no such thing")
+
+
+def test_a_program_that_is_not_there_is_unreachable() -> None:
+    with pytest.raises(TargetUnreachable, match="db1: /no/such/program cannot be run: No such file"):
+        run("db1", ["/no/such/program"], soon())
+
+
+def test_one_that_does_not_end_is_killed_with_its_children() -> None:
+    child = "import os, time; os.fork(); print(os.getpid(), flush=True); time.sleep(600)"
+    before = {one.pid for one in psutil.process_iter()}
+    with pytest.raises(TargetUnreachable, match="did not end in time"):
+        run("db1", [sys.executable, "-c", child, "marked-by-the-test"], soon(1))
+
+    def left() -> bool:
+        found = [one for one in psutil.process_iter(["cmdline", "status"]) if one.pid not in before]
+        return any("marked-by-the-test" in (one.info["cmdline"] or []) for one in found)
+
+    wait.until(lambda: not left(), 30, "both have ended")
+
+
+def test_a_server_it_leaves_running_is_not_waited_for() -> None:
+    """Its output would keep a pipe open."""
+    detached = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
+    said = run("db1", [sys.executable, "-c", detached], soon())
+    psutil.Process(int(said.out)).kill()
+
+
+def test_no_more_is_kept_of_what_it_says_than_the_limit() -> None:
+    """Safety rule 15."""
+    said = run("db1", [sys.executable, "-c", f"print('x' * {2 * MOST_OUTPUT})"], soon())
+    assert len(said.out) == MOST_OUTPUT

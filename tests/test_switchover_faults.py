@@ -1,0 +1,203 @@
+"""Both runbooks, run by the real `dr`, while its parts are killed and frozen at the boundaries of its entries.
+
+Safety rule 10: two writable primaries is the state no sequence of faults may reach.
+"""
+
+import contextlib
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dr.demo import process_tree
+from tests.cli.shell import PATIENCE, ROOT, command, dr, environment, types, until, write
+from tests.cluster import Cluster, Node, Watch, Writer, cluster
+from tests.website import Site, website
+
+SWITCH = "runbooks/database-switchover.yaml"
+FAIL = "runbooks/database-failover.yaml"
+HOLD = 5.0
+SLACK = 10.0
+"""Seconds that a loaded machine may add."""
+SHORT = 3.0
+"""Seconds for which something is frozen, if the run does not end before."""
+BOUNDARIES = ("run-started", "apply-started", "step-done")
+
+
+@pytest.fixture
+def servers() -> Iterator[Cluster]:
+    with cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def shop() -> Iterator[Site]:
+    with website() as site:
+        yield site
+
+
+class Desk:
+    """Where an operator runs a runbook: a folder of its own, and which server has which role."""
+
+    def __init__(self, folder: Path, servers: Cluster, shop: Site, primary: Node, standby: Node) -> None:
+        self.folder = folder
+        self.servers = servers
+        self.primary, self.standby = primary, standby
+        self.variables = {"PGTEST": servers.secrets["env:PGTEST"]}
+        toml = servers.toml() + f'[environments.test.targets.shop]\ntype = "http"\nurl = "{shop.url}"\n'
+        texts = {name: (ROOT / name).read_text(encoding="utf-8").replace("  hold: 5s\n  checks", "  checks")
+                 for name in (SWITCH, FAIL)}  # fmt: skip
+        write(folder, {"dr.toml": toml, **texts})
+
+    def arguments(self, runbook: str) -> tuple[str, ...]:
+        roles = (f"primary={self.primary.name}", "-p", f"standby={self.standby.name}")
+        return ("run", runbook, "--env", "test", "--yes", "-p", *roles)
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The switchover, in the background."""
+        process = subprocess.Popen(
+            command(*self.arguments(SWITCH)), cwd=self.folder, env=environment(self.folder, **self.variables),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(PATIENCE)
+
+    def until(self, boundary: str, process: subprocess.Popen[bytes]) -> None:
+        """Return as soon as there is such an entry, or the process has ended."""
+        until(lambda: boundary in types(self.folder) or process.poll() is not None)
+
+    def to_the_end(self, answer: str = "retry") -> None:
+        """What an operator does: resume, and where there is a question, answer it."""
+        status = dr(self.folder, "resume", "latest", **self.variables).status
+        for _ in range(5):
+            if status in {0, 13}:
+                return
+            assert status == 5, dr(self.folder, "show", "latest", **self.variables).out
+            status = dr(self.folder, "answer", "latest", answer, **self.variables).status
+        pytest.fail(dr(self.folder, "show", "latest", **self.variables).out)
+
+
+Fault = Callable[[Desk, subprocess.Popen[bytes]], None]
+
+
+def killed_orchestrator(_: Desk, process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait(PATIENCE)
+
+
+def frozen_orchestrator(desk: Desk, process: subprocess.Popen[bytes]) -> None:
+    """Nobody else gets hold of its run while it is frozen."""
+    with frozen(psutil.Process(process.pid), process):
+        assert process.poll() is not None or dr(desk.folder, "resume", "latest", **desk.variables).status in {11, 13}
+
+
+def killed_primary(desk: Desk, process: subprocess.Popen[bytes]) -> None:
+    desk.primary.kill()
+    process.wait(PATIENCE)
+    if desk.primary.process() is None:
+        desk.primary.start()
+
+
+def frozen_primary(desk: Desk, process: subprocess.Popen[bytes]) -> None:
+    with frozen(desk.primary.process(), process):
+        pass
+
+
+def killed_standby(desk: Desk, process: subprocess.Popen[bytes]) -> None:
+    desk.standby.kill()
+    process.wait(PATIENCE)
+    if desk.standby.process() is None:
+        desk.standby.start()
+
+
+def frozen_standby(desk: Desk, process: subprocess.Popen[bytes]) -> None:
+    with frozen(desk.standby.process(), process):
+        pass
+
+
+def killed_pool(desk: Desk, process: subprocess.Popen[bytes]) -> None:
+    process_tree.kill(desk.servers.pool)
+    process.wait(PATIENCE)
+    desk.servers.start_pool()
+
+
+def frozen_pool(desk: Desk, process: subprocess.Popen[bytes]) -> None:
+    with frozen(desk.servers.pool, process):
+        pass
+
+
+@contextlib.contextmanager
+def frozen(victim: psutil.Process | None, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """For a short time, in which the run goes on as far as it gets. There may be no victim: it was just stopped."""
+    tree: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        tree = process_tree.freeze(victim) if victim else []
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(SHORT)
+        yield
+    finally:
+        for one in reversed(tree):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.resume()
+
+
+FAULTS: tuple[Fault, ...] = (
+    killed_orchestrator, frozen_orchestrator, killed_primary, frozen_primary,
+    killed_standby, frozen_standby, killed_pool, frozen_pool,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_switchover_hit_at_any_boundary_never_makes_two_primaries_loses_no_row_and_holds_nobody(
+    servers: Cluster, shop: Site, tmp_path: Path, fault: Fault
+) -> None:
+    roles = [servers.first, servers.second]
+    acknowledged: set[int] = set()
+    with Watch(servers) as watch:
+        for number, boundary in enumerate(BOUNDARIES):
+            desk = Desk(tmp_path / boundary, servers, shop, *roles)
+            with Writer(servers, first=number * 1_000_000) as client:
+                with desk.run() as process:
+                    desk.until(boundary, process)
+                    fault(desk, process)
+                    process.wait(2 * PATIENCE)
+                desk.to_the_end()
+                client.goes_on()
+            acknowledged |= client.acknowledged
+            roles.reverse()
+            assert roles[0].writable(), boundary
+            if "frozen" not in fault.__name__:
+                assert client.longest < HOLD + SLACK, boundary
+    assert watch.rounds > 100
+    assert not watch.two_writable
+    assert acknowledged <= servers.ids(roles[0])
+
+
+@pytest.mark.parametrize("boundary", ["run-started", "operator-answered", "apply-started", "step-done"])
+def test_a_failover_whose_orchestrator_is_killed_at_any_boundary_is_resumed_and_never_makes_two_primaries(
+    servers: Cluster, shop: Site, tmp_path: Path, boundary: str
+) -> None:
+    desk = Desk(tmp_path, servers, shop, servers.first, servers.second)
+    with Watch(servers) as watch:
+        servers.first.kill()
+        status = dr(desk.folder, *desk.arguments(FAIL), **desk.variables).status
+        assert status == 5, "it asks before it begins"
+        if boundary != "run-started":
+            process = subprocess.Popen(
+                command("answer", "latest", "yes"), cwd=desk.folder, env=environment(desk.folder, **desk.variables),
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            desk.until(boundary, process)
+            process.kill()
+            process.wait(PATIENCE)
+        desk.to_the_end("yes")
+        assert servers.second.writable()
+    assert not watch.two_writable
+    assert not servers.first.writable()
