@@ -135,8 +135,8 @@ class HomeBook:
             self._warn(f"{what}; later: dr audit sync {journal.run}")
 
     def runs(self) -> tuple[StoredRun, ...]:
-        here = {stored.run for stored in self._local.runs()}
-        for run in self._elsewhere() or ():
+        here, elsewhere = self._known()
+        for run in elsewhere:
             if run not in here:
                 self._fetch(run)
             elif not is_over(tuple(StoredRun(self.directory / "runs" / run).raw())):
@@ -146,14 +146,8 @@ class HomeBook:
     def find(self, name: str) -> StoredRun:
         stored = StoredRun(self.directory / "runs" / name)
         if not name or Path(name).name != name or not stored.exists():
-            here, elsewhere = {found.run for found in self._local.runs()}, self._elsewhere()
-            if not here and elsewhere is None:
-                raise HomeUnreachable(
-                    f"neither {self.home.name} nor a mirror can be read, and there is no run in {self.directory}",
-                    stands="nothing was touched",
-                    hint="mend it, then: dr runs",
-                )
-            run = choose(name, sorted(here.union(elsewhere or ())), f"{self.directory} and {self.home.name}")
+            here, elsewhere = self._known()
+            run = choose(name, sorted(here.union(elsewhere)), f"{self.directory} and {self.home.name}")
             stored = self._local.find(run) if run in here else self._fetch(run)
         self._refresh(stored)
         return stored
@@ -250,6 +244,17 @@ class HomeBook:
         if out and there.lines:
             self._leases.note_evicted(run)
         return out
+
+    def _known(self) -> tuple[set[str], Sequence[str]]:
+        """The names of the runs here, and of those elsewhere. "None" is only said when somebody could be asked."""
+        here, elsewhere = {found.run for found in self._local.runs()}, self._elsewhere()
+        if not here and elsewhere is None:
+            raise HomeUnreachable(
+                f"neither {self.home.name} nor a mirror can be read, and there is no run in {self.directory}",
+                stands="nothing was touched",
+                hint="mend it, then: dr runs",
+            )
+        return here, elsewhere or ()
 
     def _elsewhere(self) -> Sequence[str] | None:
         """The names of the runs at home; when that cannot be asked, of those in a mirror; None when nobody can be."""
