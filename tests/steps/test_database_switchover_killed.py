@@ -3,6 +3,7 @@
 Safety rule 10: two writable primaries is the state no sequence of faults may reach.
 """
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -111,12 +112,17 @@ def test_killed_before_any_touch_it_is_finished_or_taken_back_and_never_two_serv
     roles.reprotect()
     first = next(number for number, touch in enumerate(touches) if BEGUN in touch)
     with Writer(servers) as client, Watch(servers) as watch:
-        for number in range(first, len(touches)):
+        # To the first process that is done before its touch comes: how often it has to ask differs from time to time.
+        for number in itertools.count(first):
             killed = roles.process(number)
-            assert killed.returncode == -signal.SIGKILL, (touches[number], killed.stderr.decode())
+            if killed.returncode == 0:
+                roles.reprotect()
+                break
+            assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
             (take_back if number % 2 else finish)(roles)
             client.goes_on()
             roles.reprotect()
+    assert number > len(touches) * 3 // 4
     assert watch.rounds > 100
     assert not watch.two_writable
     assert client.acknowledged <= servers.ids(roles.primary)

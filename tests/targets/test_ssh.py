@@ -185,13 +185,14 @@ def test_a_host_that_is_down_is_told_and_the_others_go_on(fresh_ssh_fleet: Fleet
 
 
 def test_a_frozen_host_costs_no_more_than_the_deadline_and_leaves_no_thread(fresh_ssh_fleet: Fleet) -> None:
+    before = set(threading.enumerate())
     fresh_ssh_fleet.hosts[0].freeze()
     began = time.monotonic()
     answers = run(fresh_ssh_fleet.group(), "true", timeout=2)
     assert 2 <= time.monotonic() - began < 10
     assert [answers[host.address].status for host in fresh_ssh_fleet.hosts] == [None, 0, 0]
     assert "no answer in time" in answers[fresh_ssh_fleet.hosts[0].address].said
-    wait.until(lambda: not ssh_threads(), 30, "paramiko's threads end")
+    wait.until(lambda: set(threading.enumerate()) <= before, 30, "the threads of the connections end")
 
 
 def test_a_connection_lost_in_the_middle_of_a_command_is_not_a_failed_command(fresh_ssh_fleet: Fleet) -> None:
@@ -238,7 +239,3 @@ def test_a_wrong_group_is_refused(raw: dict[str, Any], why: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=why) as refused:
         msgspec.convert({**good, **raw}, SshGroup)
     assert "the secret itself" not in str(refused.value).replace("never the secret itself", "")
-
-
-def ssh_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("ssh-", "Thread-"))]
