@@ -190,7 +190,7 @@ class _Binding:
             summary=summary,
             params=msgspec.to_builtins(step, enc_hook=encode_hook),
             title=spec.title,
-            reversal=step.reversal,
+            reversal=step.reverses(),
             observable=step.observable,
             targets=self._reached(step),
             retry=spec.retry,

@@ -150,7 +150,7 @@ def _words(kind: types.Type) -> str:  # noqa: C901 - one case per type
         case types.Metadata(extra={"target": role}):
             return f"a target of type {_speakers(role.protocol)}"
         case types.Metadata(extra={"secret": True}):
-            return "a reference to a secret, env:NAME or file:PATH"
+            return "a reference to a secret, env:NAME, file:PATH, aws-secret:ID or ssm:NAME"
         case types.Metadata(extra_json_schema={"description": words}):
             return str(words)
         case types.Metadata(type=inner):
@@ -164,6 +164,12 @@ def _words(kind: types.Type) -> str:  # noqa: C901 - one case per type
             return f"list of {_words(item)}"
         case types.TupleType(item_types=items):
             return "[" + ", ".join(map(_words, items)) + "]"
+        case types.DictType(value_type=value):
+            return f"mapping of {_words(value)}"
+        case types.ListType(item_type=item):
+            return f"list of {_words(item)}"
+        case types.AnyType():
+            return "any value"
         case types.StructType(cls=struct):
             return _title(struct)
         case types.CustomType():

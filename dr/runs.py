@@ -83,9 +83,11 @@ class RealTargets:
         for config in self._configs.values():
             info = msgspec.inspect.type_info(type(config))
             for field in getattr(info, "fields", ()):
-                reference = getattr(config, field.name)
-                if reference and _is_secret(field.type) and is_reference(reference):
-                    self._secrets.resolve(reference)
+                value = getattr(config, field.name)
+                references = value.values() if isinstance(value, dict) else (value,)
+                for reference in references:
+                    if reference and _is_secret(field.type) and is_reference(reference):
+                        self._secrets.resolve(reference)
 
 
 def real_world(targets: RealTargets, secrets: Secrets, operator: Operator, watcher: Watcher, stop: Stop) -> World:
@@ -327,4 +329,6 @@ def _ping(targets: RealTargets, name: str) -> str:
 def _is_secret(kind: object) -> bool:
     if isinstance(kind, msgspec.inspect.UnionType):  # a reference or nothing
         return any(_is_secret(member) for member in kind.types)
+    if isinstance(kind, msgspec.inspect.DictType):
+        return _is_secret(kind.value_type)
     return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("secret"))

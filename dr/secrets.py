@@ -18,18 +18,31 @@ class Secrets:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
+        self._kept: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def resolve(self, reference: str) -> str:
-        """The secret that `env:NAME` or `file:PATH` points at.
+        """The secret that `env:NAME`, `file:PATH`, `aws-secret:ID`, `aws-secret:ID#KEY` or `ssm:NAME` points at.
+
+        What AWS keeps is asked for once: each look opens its targets anew, and AWS may be gone when they are.
 
         Raises:
             SecretMissing: it is not there or empty.
         """
         scheme, _, name = reference.partition(":")
-        value = self._from_file(reference, name) if scheme == "file" else os.environ.get(name, "")
+        match scheme:
+            case "file":
+                value = self._from_file(reference, name)
+            case "aws-secret" | "ssm":
+                value = self._kept.get(reference) or self._from_aws(reference, scheme, name)
+                self._kept[reference] = value
+            case _:
+                value = os.environ.get(name, "")
         if not value:
-            raise _missing(reference, "it is not set" if scheme == "env" else "the file is empty")
+            raise _missing(
+                reference,
+                "it is not set" if scheme == "env" else "the file is empty" if scheme == "file" else "it is empty",
+            )
         self.remember(value)
         return value
 
@@ -58,6 +71,16 @@ class Secrets:
         if len(content) > LARGEST:
             raise _missing(reference, f"the file is larger than {LARGEST:,} characters")
         return content.strip("\r\n")
+
+    def _from_aws(self, reference: str, scheme: str, name: str) -> str:
+        from dr import aws_secrets
+
+        try:
+            return (
+                aws_secrets.from_secrets_manager(name) if scheme == "aws-secret" else aws_secrets.from_parameter(name)
+            )
+        except aws_secrets.NotFound as error:
+            raise _missing(reference, str(error)) from None
 
 
 def _missing(reference: str, why: str) -> SecretMissing:

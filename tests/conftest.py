@@ -6,7 +6,7 @@ import pytest
 
 from dr.demo.postgres import Pair, pair
 
-pytest_plugins = ["tests.keyring", "tests.localstack_fixture"]
+pytest_plugins = ["tests.keyring", "tests.localstack_fixture", "tests.moto_fixture"]
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,11 @@ class World:
         self._targets = targets
         self._secrets = Secrets(secrets or {})
 
+    @property
+    def masked(self) -> set[str]:
+        """What would be masked in the journal by now."""
+        return self._secrets.masked
+
     @contextmanager
     def look(self, timeout: float = 30.0) -> Iterator[TestHere]:
         """Before the first intent: attempt 0."""

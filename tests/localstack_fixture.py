@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-from localstack.instance import READY, LocalStack, running
+from dr.targets.aws import Aws
+from localstack.instance import CREDENTIALS, READY, REGION, LocalStack, running
+from tests.here import World
 
 HOME, MIRROR = "eu-central-1", "eu-west-1"
 RETENTION = {"Mode": "COMPLIANCE", "Days": 1}
@@ -34,6 +36,24 @@ def localstack() -> Iterator[LocalStack]:
         pytest.skip("LocalStack is not installed: make build/localstack-venv/.ready")
     with running() as instance:
         yield instance
+
+
+@pytest.fixture
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What boto3 finds: accepted by LocalStack and by moto, and by nobody else."""
+    set_credentials(monkeypatch)
+
+
+def set_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def cloud(localstack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world in which the target `cloud` is LocalStack."""
+    set_credentials(monkeypatch)
+    return World({"cloud": Aws(region=REGION, endpoint=localstack.endpoint)}, {"env:TOKEN": "s3cr3t-token"})
 
 
 @pytest.fixture

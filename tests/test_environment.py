@@ -87,7 +87,7 @@ def test_what_is_wrong_with_one_environment_does_not_keep_another_from_being_use
     "before, after, told",
     [
         ('"flagd-file"\n', '"flagd-fiel"\n', "8:1: 'flagd-fiel' is not a type of target (did you mean 'flagd-file'?)"),
-        ('type = "flagd-file"\npath', "path", "7:1: the field 'type' is missing (known: flagd-file, "),
+        ('type = "flagd-file"\npath', "path", "7:1: the field 'type' is missing"),
         ('path = "flags.json"', "path = 7", "9:1: expected text, got a whole number"),
         ('path = "flags.json"\n', "", "7:1: the field 'path' is missing"),
         ('path = "flags.json"', 'paht = "flags.json"', "9:1: unknown field 'paht' (did you mean 'path'?)"),

@@ -141,7 +141,7 @@ def test_every_field_of_every_target_is_in_the_reference(name: str) -> None:
 
 
 def test_a_secret_is_said_to_be_a_reference() -> None:
-    said = "  password: a reference to a secret, env:NAME or file:PATH (default none)"
+    said = "  password: a reference to a secret, env:NAME, file:PATH, aws-secret:ID or ssm:NAME (default none)"
     assert said in kind_lines("postgresql")
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-_REFERENCE = re.compile(r"(env|file):\S.*")
-HOW_TO_WRITE = "write where the secret stands, env:NAME or file:PATH, never the secret itself"
+_REFERENCE = re.compile(r"(env|file|aws-secret|ssm):\S.*")
+HOW_TO_WRITE = "write where the secret stands, env:NAME, file:PATH, aws-secret:ID or ssm:NAME, never the secret itself"
 
 SecretRef = Annotated[
     str,
@@ -17,7 +17,7 @@ SecretRef = Annotated[
         extra_json_schema={"pattern": f"^{_REFERENCE.pattern}$"},
     ),
 ]
-"""Where a secret stands: `env:NAME` or `file:PATH`. Whoever holds one in a type checks it with `check_reference`."""
+"""Where a secret stands. Whoever holds a reference in a type checks it with `check_reference`."""
 
 
 def is_reference(text: str) -> bool:

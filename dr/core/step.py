@@ -114,6 +114,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Names of the targets this step reaches; a step without any cannot hang and is performed in place."""
         return tuple(name for name, _ in target_fields(self))
 
+    def reverses(self) -> Reversal:
+        """Whether this very step can be compensated. A kind whose undo is a parameter says `impossible` without it."""
+        return self.reversal
+
     def takes(self) -> float:
         """Seconds that one look takes by design (a hold time, say); a shorter timeout is refused."""
         return 0.0

@@ -1,13 +1,36 @@
 """The kinds of steps: one file each, and the catalogue that closes the set."""
 
 from dr.core.step import Catalogue
+from dr.steps.aws_autoscaling import AwsAutoscalingCapacity
+from dr.steps.aws_lambda import AwsLambdaInvoke
+from dr.steps.aws_parameter import AwsParameter
+from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote
+from dr.steps.aws_route53 import AwsRoute53Shift
 from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.health_verify import HealthVerify
+from dr.steps.http_request import HttpRequestStep
 from dr.steps.note import Note
+from dr.steps.notify import Notify
 from dr.steps.operator_confirm import OperatorConfirm
 from dr.steps.queries_terminate import QueriesTerminate
 from dr.steps.reads_shift import ReadsShift
 
 CATALOGUE = Catalogue(
-    [FeatureDisable, FeatureEnable, QueriesTerminate, ReadsShift, HealthVerify, OperatorConfirm, Note]
+    [
+        FeatureDisable,
+        FeatureEnable,
+        QueriesTerminate,
+        ReadsShift,
+        AwsAutoscalingCapacity,
+        AwsLambdaInvoke,
+        AwsParameter,
+        AwsRdsFailover,
+        AwsRdsPromote,
+        AwsRoute53Shift,
+        HttpRequestStep,
+        Notify,
+        HealthVerify,
+        OperatorConfirm,
+        Note,
+    ]
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from dr.targets import flagd, http_endpoint, pgbouncer, postgresql
+from dr.targets import apprise_url, aws, flagd, http_endpoint, pgbouncer, postgresql, sns, ssm_flags
 from dr.targets.protocols import Opening, Target, TargetConfig
 
 TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
@@ -14,6 +14,11 @@ TARGET_TYPES: Final[Mapping[str, type[TargetConfig]]] = {
         flagd.FlagdReads,
         pgbouncer.PgbouncerReads,
         http_endpoint.Http,
+        http_endpoint.HttpApi,
+        aws.Aws,
+        ssm_flags.SsmFlags,
+        sns.Sns,
+        apprise_url.Apprise,
     )
 }
 
@@ -31,7 +36,15 @@ def open_target(config: TargetConfig, opening: Opening) -> Target:
             return flagd.open_target(config, opening)
         case pgbouncer.PgbouncerReads():
             return pgbouncer.open_target(config, opening)
-        case http_endpoint.Http():
+        case http_endpoint.Http() | http_endpoint.HttpApi():
             return http_endpoint.open_target(config, opening)
+        case aws.Aws():
+            return aws.open_target(config, opening)
+        case ssm_flags.SsmFlags():
+            return ssm_flags.open_target(config, opening)
+        case sns.Sns():
+            return sns.open_target(config, opening)
+        case apprise_url.Apprise():
+            return apprise_url.open_target(config, opening)
         case _:
             raise TypeError(f"{type(config).__name__} is not in the catalogue of targets")

@@ -1,15 +1,21 @@
-"""A website or service, asked by plain GET requests.
+"""A website asked by plain GET requests, and a service that does something when it is asked to.
 
 http.client and ssl are loaded when the first one is opened: together they cost more than all other targets.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar
 from urllib.parse import urlsplit
 
-from dr.targets.protocols import HttpReply, Opening, TargetConfig
+import msgspec
+
+from dr.core.secret import SecretRef, check_reference
+from dr.targets.protocols import HttpReply, HttpRequest, Opening, TargetConfig
 
 if TYPE_CHECKING:
-    from dr.targets.transport.http_get import Client
+    from dr.targets.transport.http_exchange import Client
+
+HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]+$")]
 
 
 class Http(TargetConfig, frozen=True, tag="http"):
@@ -21,20 +27,40 @@ class Http(TargetConfig, frozen=True, tag="http"):
     """Its address; the paths of checks are put after it."""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("url: write http://HOST:PORT or https://HOST:PORT, with a path if it has one")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("url: it holds a user name or password; an endpoint that is probed must not need one")
-        if parts.port == 0:
-            raise ValueError("url: there is no port 0")
+        _check_address(self.url, "an endpoint that is probed must not need one")
 
 
-def open_target(config: Http, opening: Opening) -> "Website":
+class HttpApi(TargetConfig, frozen=True, tag="http-api"):
+    """A service that is told what to do by requests. Secrets go into headers, and only by reference."""
+
+    speaks: ClassVar[tuple[str, ...]] = ("HttpService",)
+
+    url: str
+    """Its address; the paths of requests are put after it."""
+    bearer: SecretRef | None = None
+    """Token that is sent as `Authorization: Bearer TOKEN`."""
+    secret_headers: Mapping[HeaderName, SecretRef] = {}
+    """Other headers with secrets: the whole value stands where the reference points."""
+
+    def __post_init__(self) -> None:
+        _check_address(self.url, "put it into `bearer` or `secret_headers` by reference")
+        if self.bearer is not None:
+            check_reference("bearer", self.bearer)
+        for name, reference in self.secret_headers.items():
+            check_reference(f"secret_headers.{name}", reference)
+
+
+def open_target(config: Http | HttpApi, opening: Opening) -> "Website | Service":
     """The target, opened. Nothing is connected yet."""
-    from dr.targets.transport import http_get
+    from dr.targets.transport import http_exchange
 
-    return Website(http_get.Client(config.url, opening))
+    client = http_exchange.Client(config.url, opening)
+    if isinstance(config, Http):
+        return Website(client)
+    secrets = {name: opening.secret(reference) for name, reference in config.secret_headers.items()}
+    if config.bearer is not None:
+        secrets["Authorization"] = f"Bearer {opening.secret(config.bearer)}"
+    return Service(client, secrets)
 
 
 class Website:
@@ -51,4 +77,33 @@ class Website:
         pass
 
     def get(self, path: str, *, timeout: float) -> HttpReply:
-        return self._client.get(path, timeout)
+        return self._client.send(HttpRequest(method="GET", path=path), timeout)
+
+
+class Service:
+    """An HttpService."""
+
+    def __init__(self, client: "Client", secrets: Mapping[str, str]) -> None:
+        self._client = client
+        self._secrets = secrets
+
+    def ping(self) -> None:
+        """It accepts connections."""
+        self._client.connect()
+
+    def close(self) -> None:
+        pass
+
+    def send(self, request: HttpRequest, *, timeout: float) -> HttpReply:
+        headers = {**request.headers, **self._secrets}
+        return self._client.send(msgspec.structs.replace(request, headers=headers), timeout)
+
+
+def _check_address(url: str, instead: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("url: write http://HOST:PORT or https://HOST:PORT, with a path if it has one")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"url: it holds a user name or password; {instead}")
+    if parts.port == 0:
+        raise ValueError("url: there is no port 0")

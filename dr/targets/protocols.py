@@ -4,7 +4,7 @@ Every call raises `TargetUnreachable` when the thing could not be asked, and tak
 target was opened with. A call that changes something is harmless when repeated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar, Protocol
 
 import msgspec
@@ -201,11 +201,46 @@ class ReadRouter(Protocol):
         ...
 
 
+Receipt = Mapping[str, object]
+"""What whoever took a message says for it; goes into the journal."""
+
+
 class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     body: bytes
     """At most the first 64 KiB."""
     seconds: float
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    method: str
+    path: str
+    """Stands after the service's own address."""
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
+
+
+class HttpService(Protocol):
+    """A service that does something when it is asked to."""
+
+    def send(self, request: HttpRequest, *, timeout: float) -> HttpReply:
+        """The answer, whatever its status; a redirect is not followed, and nothing is sent twice.
+
+        The headers that hold secrets are the service's own and are added by it.
+        """
+        ...
+
+
+class Notifier(Protocol):
+    """What tells people: a topic, a chat, a pager."""
+
+    def tell(self, subject: str, text: str) -> Receipt:
+        """Hand a message over. Raises LookupError when it is refused."""
+        ...
+
+    def told(self) -> Receipt | None:
+        """What this process has handed over for the step that asks, in whichever attempt; None: nothing yet."""
+        ...
 
 
 class HttpEndpoint(Protocol):

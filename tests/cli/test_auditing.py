@@ -306,7 +306,11 @@ def test_unsigned_by_choice_is_an_entry(signed: Path) -> None:
         ("key", "id_ed25519", "dr.toml:5:1: 'id_ed25519' says of no key where it is; write agent:SHA256:"),
         ("identity", "*@example.org", "dr.toml:6:1: '*@example.org' is no identity"),
         ("allowed_signers", "", "dr.toml:7:1: "),
-        ("passphrase", "open sesame", "dr.toml:8:1: passphrase: write where the secret stands, env:NAME or file:PATH"),
+        (
+            "passphrase",
+            "open sesame",
+            "dr.toml:8:1: passphrase: write where the secret stands, env:NAME, file:PATH, aws-secret:ID or ssm:NAME",
+        ),
         ("colour", "blue", "dr.toml:8:1: unknown field 'colour'"),
     ],
 )

@@ -85,7 +85,7 @@ TOML = {
     ),
     "a secret in the clear": (
         DATABASE + 'dsn = "host=h"\npassword = "hunter2"\n',
-        "write where the secret stands, env:NAME or file:PATH",
+        "write where the secret stands, env:NAME, file:PATH, aws-secret:ID or ssm:NAME",
     ),
     "a password in a connection string": (DATABASE + 'dsn = "host=h password=hunter2"\n', "dsn: it holds a password"),
     "a bad name": (

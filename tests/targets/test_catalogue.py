@@ -4,12 +4,12 @@ import sys
 import msgspec
 import pytest
 
-from dr.targets import protocols
+from dr.targets import cloud, protocols
 from dr.targets.catalogue import TARGET_TYPES, open_target
 from dr.targets.protocols import TargetConfig
 from tests.here import opening
 
-HEAVY = {"psycopg", "http.client", "ssl", "boto3", "paramiko", "ansible_runner", "asyncio", "logging"}
+HEAVY = {"psycopg", "http.client", "ssl", "boto3", "apprise", "paramiko", "ansible_runner", "asyncio", "logging"}
 
 
 @pytest.mark.parametrize("name", TARGET_TYPES)
@@ -20,7 +20,7 @@ def test_a_technology_says_what_it_is_and_which_protocols_it_speaks(name: str) -
     assert kind.__struct_config__.forbid_unknown_fields
     assert kind.__struct_config__.tag_field == "type"
     assert kind.speaks
-    assert all(hasattr(protocols, protocol) for protocol in kind.speaks)
+    assert all(hasattr(protocols, protocol) or hasattr(cloud, protocol) for protocol in kind.speaks)
 
 
 def test_editors_can_be_told_what_each_technology_takes() -> None:

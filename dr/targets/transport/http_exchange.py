@@ -1,4 +1,4 @@
-"""One GET request within a deadline, on a connection of its own, as a new user's is."""
+"""One request within a deadline, on a connection of its own, as a new user's is."""
 
 import http.client
 import socket
@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from dr import __version__
-from dr.targets.protocols import HttpReply, Opening, TargetUnreachable
+from dr.targets.protocols import HttpReply, HttpRequest, Opening, TargetUnreachable
 from dr.targets.transport.deadline import within
 
 MAX_BODY: Final = 65_536
@@ -40,18 +40,20 @@ class Client:
         with self._reachable(self._deadline):
             self._connect(self._deadline).close()
 
-    def get(self, path: str, timeout: float) -> HttpReply:
-        """The answer, whatever its status. A redirect is not followed.
+    def send(self, request: HttpRequest, timeout: float) -> HttpReply:
+        """The answer, whatever its status. A redirect is not followed, and nothing is sent twice.
 
         Raises:
             TargetUnreachable: no whole answer within `timeout`, counted from the name look-up to the body's last byte.
         """
         began = time.monotonic()
         end = min(began + timeout, self._deadline)
-        with self._reachable(end, path), self._connect(end) as sock, _hanging_up(sock, end):
+        with self._reachable(end, request.path), self._connect(end) as sock, _hanging_up(sock, end):
             connection = self._over(sock)
             try:
-                connection.request("GET", quote(self._prefix + path, safe=AS_THEY_ARE), headers=self._headers)
+                path = quote(self._prefix + request.path, safe=AS_THEY_ARE)
+                headers = {**self._headers, **request.headers}
+                connection.request(request.method, path, body=request.body, headers=headers)
                 with connection.getresponse() as response:
                     body = response.read(MAX_BODY)
                     if response.length and len(body) < MAX_BODY:

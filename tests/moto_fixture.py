@@ -1,0 +1,51 @@
+"""moto, for the parts of AWS that LocalStack without Docker lacks: Auto Scaling, Lambda, RDS.
+
+It keeps state and checks parameters; what it changes is there at once, where AWS takes minutes.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from dr.targets.aws import Aws
+from localstack.instance import CREDENTIALS, REGION
+from tests.here import World
+from tests.localstack_fixture import set_credentials
+
+
+class Moto:
+    """A running moto."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+
+    def client(self, service: str) -> Any:
+        return boto3.Session().client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    """Shared by all tests: what you create in it has a name of its own."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        _, port = server.get_host_and_port()
+        yield Moto(f"http://127.0.0.1:{port}")
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def moto_cloud(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world in which the target `cloud` is moto."""
+    set_credentials(monkeypatch)
+    return World({"cloud": Aws(region=REGION, endpoint=moto.endpoint)})
