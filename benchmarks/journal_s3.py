@@ -2,7 +2,8 @@
 
 Against LocalStack, and against a server that does nothing but answer, some milliseconds later as the real S3 does.
 The two show different things: LocalStack takes longer to answer than a client to ask, and on two processors two of
-them, a home and a mirror, and the client may wait for each other; the goal is the same for both. Ratios to a bare client of boto3, ready and warm, that does the same without anything that makes it a journal.
+them, a home and a mirror, and the client may wait for each other; the goal is the same for both.
+Ratios to a bare client of boto3, ready and warm, that does the same without anything that makes it a journal.
 The programs are in `s3/`.
 """
 
