@@ -5,6 +5,7 @@ The servers are started by pg_ctl and not by the test, as where dr is used; they
 
 import ctypes
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from dr.targets.pgbouncer_pool import PgbouncerPool, PooledServer
 from dr.targets.postgresql_server import PostgresqlServer
 from dr.targets.protocols import TargetConfig
 from tests.bouncer import BINARY
+from tests.here import Secrets, opened
+from tests.sshd import Fleet
 
 LIMIT = 60.0
 PR_SET_CHILD_SUBREAPER = 36
@@ -90,6 +93,13 @@ class Node:
         self._workspace.run(self._start, f"{self.name}.log")
         wait.until(self.answers, LIMIT, f"{self.name} answers")
 
+    def stop(self) -> None:
+        """In order."""
+        process = self.process()
+        assert process is not None
+        process.send_signal(signal.SIGINT)
+        self.reap(process)
+
     def answers(self) -> bool:
         try:
             self.server.connect().close()
@@ -149,6 +159,19 @@ class Cluster:
     @property
     def secrets(self) -> dict[str, str]:
         return {"env:PGTEST": self.first.server.password}
+
+    def move_to(self, hosts: Fleet) -> dict[str, TargetConfig]:
+        """Start each server anew on a host of its own: the targets, with the hosts that are reached over SSH."""
+        moved: dict[str, TargetConfig] = {}
+        for node, host in zip(self.nodes, hosts.hosts, strict=True):
+            node.stop()
+            moved[f"{node.name}-host"] = hosts.group(hosts=(host.address,))
+            moved[node.name] = node.config = msgspec.structs.replace(node.config, ssh=f"{node.name}-host")
+        targets = {**self.targets(), **moved}
+        for node in self.nodes:
+            with opened(node.config, name=node.name, secrets=Secrets(self.secrets), targets=targets) as server:
+                server.start()
+        return targets
 
     def targets(self) -> dict[str, TargetConfig]:
         """As `dr.toml` would name them."""

@@ -144,6 +144,7 @@ class _Failover:
         """See to it that the primary can take no write, and prove it by its coming back as a standby."""
         try:
             old = self._soon(self._old)
+            old.take_over()
             if self._situation(old) in NOT_WRITABLE:
                 return
             old.halt()

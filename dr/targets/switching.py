@@ -40,6 +40,13 @@ class DatabaseServer(Protocol):
         """From now on every call has returned within `seconds` from now."""
         ...
 
+    def take_over(self) -> None:
+        """Be the only one who changes it: what was begun on its host earlier has ended then, or will never begin.
+
+        Before what decides is looked at: an earlier attempt may have been cut off with a command under way.
+        """
+        ...
+
     def situation(self) -> Situation: ...
 
     def pulse(self) -> Pulse:

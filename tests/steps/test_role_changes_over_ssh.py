@@ -1,0 +1,82 @@
+"""Servers on hosts of their own: what role changes do there goes over SSH. The hosts are real sshd with real servers."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import psutil
+import pytest
+
+from dr.core.duration import parse_duration
+from dr.core.step import InPlace
+from dr.demo import process_tree
+from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
+from dr.steps.database_reprotect import DatabaseReprotect
+from dr.steps.database_switchover import DatabaseSwitchover
+from dr.targets.protocols import TargetConfig
+from tests.cluster import Cluster, Watch, Writer, cluster
+from tests.here import World
+from tests.sshd import Fleet, Host, fleet
+
+
+@dataclass(frozen=True)
+class Far:
+    """A cluster whose servers run on hosts of their own."""
+
+    cluster: Cluster
+    hosts: Fleet
+    targets: Mapping[str, TargetConfig]
+
+    def world(self) -> World:
+        return World(self.targets, self.cluster.secrets)
+
+    def make(self, step: DatabaseSwitchover | DatabaseFailover | DatabaseReprotect) -> dict[str, object]:
+        """Apply it, and see that it is in place then."""
+        with self.world().act() as here:
+            evidence = dict(step.apply(here))
+            assert isinstance(step.observe(here), InPlace)
+        return evidence
+
+
+@pytest.fixture
+def far() -> Iterator[Far]:
+    with cluster() as servers, fleet(2) as hosts:
+        yield Far(servers, hosts, servers.move_to(hosts))
+
+
+def failover(*despite: Despite) -> DatabaseFailover:
+    return DatabaseFailover(
+        primary="db1", standbys=("db2",), pool="pool", despite=despite, patience=parse_duration("5s")
+    )
+
+
+def postmaster(host: Host) -> psutil.Process:
+    """The server's first process; it has a process id of its own on its host, and another one here."""
+    servers = [one for one in host.process.children(recursive=True) if one.name() == "postgres"]
+    return next(one for one in servers if one.parent() not in servers)
+
+
+def test_roles_change_and_change_back_and_a_client_notices_nothing(far: Far) -> None:
+    with Writer(far.cluster) as client, Watch(far.cluster) as watch:
+        for old, new in (("db1", "db2"), ("db2", "db1")):
+            far.make(DatabaseSwitchover(primary=old, standby=new, pool="pool"))
+            far.make(DatabaseReprotect(standby=old, primary=new))
+            client.goes_on()
+    assert (client.errors, watch.two_writable) == ([], [])
+    assert client.acknowledged <= far.cluster.ids(far.cluster.first)
+
+
+def test_a_server_that_died_is_fenced_on_its_host_and_follows_again(far: Far) -> None:
+    with Watch(far.cluster) as watch:
+        process_tree.kill(postmaster(far.hosts.hosts[0]))
+        assert far.make(failover()) == {"promoted": "db2", "told_to_follow": []}
+        far.make(DatabaseReprotect(standby="db1", primary="db2", diverged="rewind"))
+    assert watch.two_writable == []
+
+
+def test_a_host_that_is_gone_may_still_take_writes_until_somebody_says_that_it_does_not(far: Far) -> None:
+    """Safety rule 10: not to reach it is no proof."""
+    far.hosts.hosts[0].kill()
+    with far.world().act() as here, pytest.raises(NotReady, match=r"db1 cannot be fenced, .*despite: \[unfenced\]"):
+        failover().apply(here)
+    assert far.make(failover("unfenced")) == {"promoted": "db2", "told_to_follow": []}
+    assert far.cluster.second.writable()
