@@ -1,4 +1,4 @@
-"""Servers on hosts of their own: what role changes do there goes over SSH. The hosts are real sshd with real servers."""
+"""Role changes of servers on hosts of their own, over SSH; the hosts are real sshd, the servers on them are real."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
