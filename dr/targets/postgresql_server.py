@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
-from dr.core.step import target
-from dr.targets.protocols import HostGroup, Opening, Refused, TargetConfig, TargetUnreachable
+from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
 from dr.targets.switching import DatabaseServer, Pulse, Situation
 from dr.targets.transport import server_sql as sql
 from dr.targets.transport.data_directory import Commands, DataDirectory
 from dr.targets.transport.dsn import Dsn, check_dsn
-from dr.targets.transport.program import Programs, programs_on
+from dr.targets.transport.program import HostName, Programs, programs_on
 
 if TYPE_CHECKING:
     from dr.targets.transport.libpq import Client
@@ -55,7 +54,7 @@ class PostgresqlServer(TargetConfig, frozen=True, tag="postgresql-server"):
     stop: Command = ()
     """Shuts it down in order, ending its sessions, in place of `pg_ctl stop`. Run without the prefix."""
     password: SecretRef | None = None
-    ssh: Annotated[str, target(HostGroup, may_be_down=True)] | None = None
+    ssh: HostName | None = None
     """A target of type `ssh` with one host: where it runs, if that is another machine."""
 
     def __post_init__(self) -> None:

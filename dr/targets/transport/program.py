@@ -10,11 +10,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from typing import BinaryIO, Final, Protocol
+from typing import Annotated, BinaryIO, Final, Protocol
 
 import msgspec
 
-from dr.targets.protocols import Opening, TargetUnreachable
+from dr.core.step import target
+from dr.targets.protocols import HostGroup, Opening, TargetUnreachable
 
 MOST_OUTPUT: Final = 65_536
 """Bytes that are read of what a program says (safety rule 15)."""
@@ -82,6 +83,10 @@ def programs_on(host: str | None, opening: Opening, subject: str) -> Programs:
     from dr.targets.transport.ssh_program import SshPrograms
 
     return SshPrograms(opening.name, opening.other(host), subject)
+
+
+HostName = Annotated[str, target(HostGroup, may_be_down=True)]
+"""The name of a target of type `ssh` with one host. Whether it is up is asked by what runs there."""
 
 
 def run(name: str, argv: Sequence[str], deadline: float, *, text: str = "") -> Said:

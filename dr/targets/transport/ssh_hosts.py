@@ -117,16 +117,16 @@ class Hosts:
             return HostAnswer(host=host, status=None, said=_words(error))
         return HostAnswer(host=host, status=0, said="")
 
-    def execute(self, command: str, deadline: float, text: str = "") -> tuple[int | None, str]:
+    def execute(self, command: str, deadline: float, text: str, most: int) -> tuple[int | None, str]:
         """Run it on the one host there is, by `deadline` (a time of `time.monotonic`); `text` is its standard input.
 
-        Status and output, as `HostAnswer` has them.
+        Status and output, as `HostAnswer` has them; of the output the last `most` bytes.
         """
         self._deadline = deadline
-        [answer] = self._each(lambda host: self._command(host, command, text), self.hosts, 1, lambda _: True)
+        [answer] = self._each(lambda host: self._command(host, command, text, most), self.hosts, 1, lambda _: True)
         return answer.status, answer.said
 
-    def _command(self, host: str, command: str, text: str = "") -> HostAnswer:
+    def _command(self, host: str, command: str, text: str = "", most: int = MOST_OUTPUT) -> HostAnswer:
         try:
             transport = self._client(host).get_transport()
             assert transport is not None
@@ -136,7 +136,7 @@ class Hosts:
                 channel.exec_command(command)
                 channel.sendall(text.encode())
                 channel.shutdown_write()
-                said = self._output(channel)
+                said = self._output(channel, most)
                 channel.status_event.wait(self._left())
                 status = channel.exit_status
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -147,7 +147,7 @@ class Hosts:
             said = f"{said}\n{why}".strip()
         return HostAnswer(host=host, status=status if status >= 0 else None, said=said)
 
-    def _output(self, channel: paramiko.Channel) -> str:
+    def _output(self, channel: paramiko.Channel, most: int) -> str:
         """The end of what the command says, read to its end so that it is never held up.
 
         A daemon that a command leaves behind may keep its output open for ever. So the command's own end is enough.
@@ -163,8 +163,8 @@ class Hosts:
                 continue
             if not data:
                 break
-            cut = cut or len(kept) + len(data) > MOST_OUTPUT
-            kept = (kept + data)[-MOST_OUTPUT:]
+            cut = cut or len(kept) + len(data) > most
+            kept = (kept + data)[-most:]
         return ("..." if cut else "") + kept.decode("utf-8", "replace").strip()
 
     def _client(self, host: str) -> paramiko.SSHClient:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dr.targets.protocols import TargetUnreachable
-from dr.targets.transport.program import Said
+from dr.targets.transport.program import MOST_OUTPUT, Said
 from dr.targets.transport.ssh_hosts import Hosts
 
 TAKEN_OVER: Final = 97
@@ -41,8 +41,8 @@ class SshPrograms:
         self._lock = ".dr-lock" + subject.replace("/", "-")
         self._token = ""
 
-    def look(self, argv: Sequence[str], deadline: float) -> Said:
-        return self._run(argv, deadline)
+    def look(self, argv: Sequence[str], deadline: float, *, most: int = MOST_OUTPUT) -> Said:
+        return self._run(argv, deadline, most=most)
 
     def change(self, argv: Sequence[str], deadline: float, *, text: str = "") -> Said:
         if not self._token:
@@ -71,8 +71,8 @@ class SshPrograms:
             raise TargetUnreachable(f"{self._name}: what was begun on its host earlier is still at work there")
         return said
 
-    def _run(self, argv: Sequence[str], deadline: float, text: str = "") -> Said:
-        status, said = self._hosts.execute(shlex.join(argv), deadline, text)
+    def _run(self, argv: Sequence[str], deadline: float, text: str = "", most: int = MOST_OUTPUT) -> Said:
+        status, said = self._hosts.execute(shlex.join(argv), deadline, text, most)
         if status is None:
             raise TargetUnreachable(f"{self._name}: {self._hosts.hosts[0]}: {said}")
         return Said(status, said, "")

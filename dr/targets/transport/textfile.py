@@ -38,7 +38,7 @@ class TextFile:
             TargetUnreachable: it is missing, not ours to read, not a regular file, not UTF-8, or larger than 1 MiB.
         """
         with self._reachable():
-            return self._text(_content(Path(self.path)))
+            return decoded(self.path, _content(Path(self.path)))
 
     def rewrite(self, change: Callable[[str], str]) -> None:
         """Replace the text by `change(text)`; whoever reads meanwhile sees the old text or the new one, whole.
@@ -53,19 +53,11 @@ class TextFile:
         with self._reachable(), self._locked() as real:
             for _ in range(TRIES):
                 old = _content(real)
-                text = self._text(old)
+                text = decoded(self.path, old)
                 new = change(text)
                 if new == text or _replace(real, old, new.encode()):
                     return
         raise Conflict(f"{self.path} was changed by somebody else at each of {TRIES} tries to change it")
-
-    def _text(self, content: bytes) -> str:
-        if len(content) > MAX_BYTES:
-            raise TargetUnreachable(f"{self.path} is larger than {MAX_BYTES} bytes")
-        try:
-            return content.decode()
-        except UnicodeDecodeError as error:
-            raise TargetUnreachable(f"{self.path} is not UTF-8: byte {error.start}") from None
 
     @contextmanager
     def _locked(self) -> Iterator[Path]:
@@ -89,6 +81,16 @@ class TextFile:
             yield
         except OSError as error:
             raise TargetUnreachable(f"{self.path}: {error.strerror}") from error
+
+
+def decoded(path: str, content: bytes) -> str:
+    """The text in a file's first bytes, of which one more than MAX_BYTES was read. Raises TargetUnreachable."""
+    if len(content) > MAX_BYTES:
+        raise TargetUnreachable(f"{path} is larger than {MAX_BYTES} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise TargetUnreachable(f"{path} is not UTF-8: byte {error.start}") from None
 
 
 def _try_lock(opened: int) -> bool:
