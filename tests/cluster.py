@@ -150,6 +150,8 @@ class Cluster:
     def __init__(self, workspace: Workspace, nodes: tuple[Node, ...], ini: Path, port: int) -> None:
         self.workspace = workspace
         self.prefix: tuple[str, ...] = ()
+        self.hosts: dict[str, TargetConfig] = {}
+        """Where the servers and PgBouncer's ini are, if not here."""
         self.pool: psutil.Process
         self.first, self.second, *_ = nodes
         self.nodes = nodes
@@ -160,24 +162,26 @@ class Cluster:
     def secrets(self) -> dict[str, str]:
         return {"env:PGTEST": self.first.server.password}
 
-    def move_to(self, hosts: Fleet) -> dict[str, TargetConfig]:
-        """Start each server anew on a host of its own: the targets, with the hosts that are reached over SSH."""
-        moved: dict[str, TargetConfig] = {}
-        for node, host in zip(self.nodes, hosts.hosts, strict=True):
+    def move_to(self, fleet: Fleet) -> None:
+        """Start each server anew on a host of its own, reached over SSH; the last host has PgBouncer's ini."""
+        *homes, last = fleet.hosts
+        self.hosts["pool-host"] = fleet.group(hosts=(last.address,))
+        for node, home in zip(self.nodes, homes, strict=True):
             node.stop()
-            moved[f"{node.name}-host"] = hosts.group(hosts=(host.address,))
-            moved[node.name] = node.config = msgspec.structs.replace(node.config, ssh=f"{node.name}-host")
-        targets = {**self.targets(), **moved}
+            self.hosts[f"{node.name}-host"] = fleet.group(hosts=(home.address,))
+            node.config = msgspec.structs.replace(node.config, ssh=f"{node.name}-host")
         for node in self.nodes:
-            with opened(node.config, name=node.name, secrets=Secrets(self.secrets), targets=targets) as server:
+            with opened(node.config, name=node.name, secrets=Secrets(self.secrets), targets=self.targets()) as server:
                 server.start()
-        return targets
 
     def targets(self) -> dict[str, TargetConfig]:
         """As `dr.toml` would name them."""
         servers = tuple(PooledServer(server=node.name, at=f"127.0.0.1:{node.server.port}") for node in self.nodes)
-        pool = PgbouncerPool(path=str(self.ini), console=f"127.0.0.1:{self.port}", entries=("shop",), servers=servers)
-        return {**{node.name: node.config for node in self.nodes}, "pool": pool}
+        pool = PgbouncerPool(
+            path=str(self.ini), console=f"127.0.0.1:{self.port}", entries=("shop",), servers=servers,
+            ssh="pool-host" if self.hosts else None,
+        )  # fmt: skip
+        return {**{node.name: node.config for node in self.nodes}, **self.hosts, "pool": pool}
 
     def toml(self) -> str:
         """The same as a `dr.toml`."""

@@ -1,6 +1,6 @@
 """Role changes of servers on hosts of their own, over SSH; the hosts are real sshd, the servers on them are real."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psutil
@@ -12,7 +12,6 @@ from dr.demo import process_tree
 from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.steps.database_switchover import DatabaseSwitchover
-from dr.targets.protocols import TargetConfig
 from tests.cluster import Cluster, Watch, Writer, cluster
 from tests.here import World
 from tests.sshd import Fleet, Host, fleet
@@ -24,10 +23,9 @@ class Far:
 
     cluster: Cluster
     hosts: Fleet
-    targets: Mapping[str, TargetConfig]
 
     def world(self) -> World:
-        return World(self.targets, self.cluster.secrets)
+        return World(self.cluster.targets(), self.cluster.secrets)
 
     def make(self, step: DatabaseSwitchover | DatabaseFailover | DatabaseReprotect) -> dict[str, object]:
         """Apply it, and see that it is in place then."""
@@ -39,8 +37,9 @@ class Far:
 
 @pytest.fixture
 def far() -> Iterator[Far]:
-    with cluster() as servers, fleet(2) as hosts:
-        yield Far(servers, hosts, servers.move_to(hosts))
+    with cluster() as servers, fleet(3) as hosts:
+        servers.move_to(hosts)
+        yield Far(servers, hosts)
 
 
 def failover(*despite: Despite) -> DatabaseFailover:

@@ -39,18 +39,18 @@ sync "$(dirname "$real")"
 
 
 class SshFile:
-    """The file at `path` on the one host of `programs`; `deadline` is a time of `time.monotonic`."""
+    """The file at `path` on the one host of `programs`; `deadline` is a time of `time.monotonic`, and may be moved."""
 
     def __init__(self, name: str, path: str, programs: SshPrograms, deadline: float) -> None:
         self.path = path
         self._name = name
         self._programs = programs
-        self._deadline = deadline
+        self.deadline = deadline
 
     def read(self) -> str:
         """The whole text, as `TextFile.read`."""
         argv = ("sh", "-c", READ, "sh", self.path, str(MAX_BYTES + 1))
-        said = self._programs.look(argv, self._deadline, most=LENGTH)
+        said = self._programs.look(argv, self.deadline, most=LENGTH)
         if said.status:
             raise TargetUnreachable(f"{self._name}: {self.path}: {said.words()}")
         return decoded(self.path, base64.b64decode(said.out))
@@ -63,7 +63,7 @@ class SshFile:
             if new == old:
                 return
             sums = [hashlib.sha256(text.encode()).hexdigest() for text in (old, new)]
-            said = self._programs.change(("sh", "-c", REPLACE, "sh", self.path, *sums), self._deadline, text=new)
+            said = self._programs.change(("sh", "-c", REPLACE, "sh", self.path, *sums), self.deadline, text=new)
             if said.status == 0:
                 return
             if said.status != CHANGED:

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from dr.targets.protocols import Conflict, TargetUnreachable
+from dr.targets.protocols import Conflict, Opening, TargetUnreachable
 
 MAX_BYTES: Final = 1 << 20
 """Flag files and proxy configurations are far smaller; reading anything larger is a mistake."""
@@ -24,12 +24,39 @@ LOCK_POLL: Final = 0.005
 SUFFIX: Final = ".dr-new"
 
 
+class AnyFile(Protocol):
+    """A `TextFile`, or one on another host."""
+
+    path: str
+    deadline: float
+    """Until when a call may take, a time of `time.monotonic`; may be moved."""
+
+    def read(self) -> str: ...
+    def rewrite(self, change: Callable[[str], str]) -> None: ...
+    def close(self) -> None: ...
+
+
+def file_on(host: str | None, opening: Opening, path: str) -> AnyFile:
+    """The file on this machine, or on the one of that target, an `ssh` with one host. Nothing is read yet.
+
+    Raises:
+        TargetUnreachable: it is not one host, or its key cannot be read.
+    """
+    deadline = time.monotonic() + opening.timeout
+    if host is None:
+        return TextFile(path, deadline)
+    from dr.targets.transport.ssh_file import SshFile
+    from dr.targets.transport.ssh_program import SshPrograms
+
+    return SshFile(opening.name, path, SshPrograms(opening.name, opening.other(host), path), deadline)
+
+
 class TextFile:
-    """The file at `path`; `deadline` is a time of `time.monotonic`."""
+    """The file at `path`; `deadline` is a time of `time.monotonic`, and may be moved."""
 
     def __init__(self, path: str, deadline: float) -> None:
         self.path = path
-        self._deadline = deadline
+        self.deadline = deadline
 
     def read(self) -> str:
         """The whole text.
@@ -59,6 +86,9 @@ class TextFile:
                     return
         raise Conflict(f"{self.path} was changed by somebody else at each of {TRIES} tries to change it")
 
+    def close(self) -> None:
+        """Nothing to do."""
+
     @contextmanager
     def _locked(self) -> Iterator[Path]:
         """The real path, with its inode locked against other writers of dr."""
@@ -71,7 +101,7 @@ class TextFile:
                     return
             finally:
                 os.close(opened)
-            if time.monotonic() > self._deadline:
+            if time.monotonic() > self.deadline:
                 raise TargetUnreachable(f"{self.path} is locked by another process")
             time.sleep(LOCK_POLL)
 

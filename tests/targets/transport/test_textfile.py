@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dr.targets.protocols import Conflict, TargetUnreachable
-from dr.targets.transport.textfile import MAX_BYTES, TextFile
+from dr.targets.protocols import TargetUnreachable
+from dr.targets.transport.textfile import TextFile
 
 
 def file_at(path: Path, seconds: float = 30.0) -> TextFile:
