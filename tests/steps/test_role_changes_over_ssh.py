@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from dr.core.duration import parse_duration
 from dr.core.step import InPlace
 from dr.demo import process_tree
+from dr.errors import NeedsOperator
 from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.steps.database_switchover import DatabaseSwitchover
+from tests.cli.shell import ROOT, dr, write
 from tests.cluster import Cluster, Watch, Writer, cluster
 from tests.here import World
 from tests.sshd import Fleet, Host, fleet
@@ -79,3 +82,15 @@ def test_a_host_that_is_gone_may_still_take_writes_until_somebody_says_that_it_d
         failover().apply(here)
     assert far.make(failover("unfenced")) == {"promoted": "db2", "told_to_follow": []}
     assert far.cluster.second.writable()
+
+
+def test_the_runbook_is_run_although_the_host_of_the_primary_is_gone(far: Far, tmp_path: Path) -> None:
+    """The plan takes the hosts along, and the check before the first step leaves out what may be down."""
+    toml = far.cluster.toml() + '[environments.test.targets.shop]\ntype = "http"\nurl = "http://127.0.0.1:9/"\n'
+    runbook = (ROOT / "runbooks/database-failover.yaml").read_text().replace("    confirm: true\n", "")
+    write(tmp_path, {"dr.toml": toml, "f.yaml": runbook})
+    far.hosts.hosts[0].kill()
+    done = dr(tmp_path, "run", "f.yaml", "--env", "test", "--yes", PGTEST=far.cluster.secrets["env:PGTEST"])
+    assert done.status == NeedsOperator.exit_status
+    assert "db1 cannot be fenced, so it may still take writes: db1: 127.0.1.1:" in done.err
+    assert not far.cluster.second.writable()
