@@ -178,6 +178,26 @@ ServerName = Annotated[str, target(DatabaseServer)]
 """The name of a database server, in another target's configuration."""
 
 
+class FencingAgent(Protocol):
+    """What can cut a machine off from outside, when the machine itself cannot be asked."""
+
+    def keep_within(self, seconds: float) -> None:
+        """From now on every call has returned within `seconds` from now."""
+        ...
+
+    def fenced(self) -> bool:
+        """Whether it is cut off for certain."""
+        ...
+
+    def fence(self) -> None:
+        """Cut it off, and wait until it is.
+
+        Raises:
+            Refused: it is not cut off in time.
+        """
+        ...
+
+
 class PoolState(msgspec.Struct, frozen=True):
     server: str
     """Name of the target that clients are taken to; empty when it is none of those known, or not all go to one."""

@@ -14,10 +14,11 @@ from dr.errors import NeedsOperator
 from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.steps.database_switchover import DatabaseSwitchover
+from dr.targets.fence_commands import FenceCommands
 from tests.cli.shell import ROOT, dr, write
 from tests.cluster import Cluster, Watch, Writer, cluster
 from tests.here import World
-from tests.sshd import Fleet, Host, fleet
+from tests.sshd import Fleet, Host, fleet, sh
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,15 @@ class Far:
     hosts: Fleet
 
     def world(self) -> World:
-        return World(self.cluster.targets(), self.cluster.secrets)
+        return World({**self.cluster.targets(), "power": self.power()}, self.cluster.secrets)
+
+    def power(self) -> FenceCommands:
+        """The power switch of the first host: all that runs on it ends with the first process of its namespace."""
+        process = str(self.hosts.hosts[0].process.pid)
+        return FenceCommands(
+            cut_off=("kill", "-KILL", process),
+            is_cut_off=sh('case $(ps -o stat= -p "$1") in ""|Z*) exit 0;; *) exit 1;; esac', process),
+        )
 
     def make(self, step: DatabaseSwitchover | DatabaseFailover | DatabaseReprotect) -> dict[str, object]:
         """Apply it, and see that it is in place then."""
@@ -45,10 +54,11 @@ def far() -> Iterator[Far]:
         yield Far(servers, hosts)
 
 
-def failover(*despite: Despite) -> DatabaseFailover:
+def failover(*despite: Despite, fence: str | None = None, quiet_for: str = "10s") -> DatabaseFailover:
     return DatabaseFailover(
-        primary="db1", standbys=("db2",), pool="pool", despite=despite, patience=parse_duration("5s")
-    )
+        primary="db1", standbys=("db2",), pool="pool", despite=despite, fence=fence, patience=parse_duration("3s"),
+        quiet_for=parse_duration(quiet_for),
+    )  # fmt: skip
 
 
 def postmaster(host: Host) -> psutil.Process:
@@ -82,6 +92,26 @@ def test_a_host_that_is_gone_may_still_take_writes_until_somebody_says_that_it_d
         failover().apply(here)
     assert far.make(failover("unfenced")) == {"promoted": "db2", "told_to_follow": []}
     assert far.cluster.second.writable()
+
+
+def test_a_host_that_hangs_is_cut_off_before_another_server_takes_its_place(far: Far) -> None:
+    """Safety rule 10: it would wake up some time, and take writes again."""
+    host = far.hosts.hosts[0]
+    with Watch(far.cluster) as watch:
+        host.freeze()
+        assert far.make(failover(fence="power", quiet_for="0s"))["promoted"] == "db2"
+        assert not host.process.is_running() or host.process.status() == psutil.STATUS_ZOMBIE
+    assert watch.two_writable == []
+
+
+def test_a_fence_that_does_not_take_effect_is_none(far: Far) -> None:
+    far.hosts.hosts[0].kill()
+    broken = FenceCommands(cut_off=("true",), is_cut_off=("false",))
+    with World({**far.cluster.targets(), "power": broken}, far.cluster.secrets).act(12) as here:
+        with pytest.raises(NotReady, match="power: it is not cut off: the command said that it had done it"):
+            failover(fence="power").apply(here)
+        assert not isinstance(failover(fence="power").observe(here), InPlace)
+    assert not far.cluster.second.writable()
 
 
 def test_the_runbook_is_run_although_the_host_of_the_primary_is_gone(far: Far, tmp_path: Path) -> None:
