@@ -160,9 +160,8 @@ class _Failover:
         if self._step.fence is not None:
             self._here.say(f"{self._step.primary} cannot be made to stop: {error}")
             agent = self._here.reach(FencingAgent, self._step.fence)
-            agent.keep_within(
-                max(0.0, self._here.remaining() - 2 * self._step.patience)
-            )  # the rest is for what follows
+            for_the_rest = 2 * self._step.patience
+            agent.keep_within(max(0.0, self._here.remaining() - for_the_rest))
             try:
                 agent.fence()
             except (TargetUnreachable, Refused) as also:
