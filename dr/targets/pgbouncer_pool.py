@@ -14,7 +14,8 @@ import msgspec
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import LocalPath, Opening, TargetConfig, TargetUnreachable
 from dr.targets.switching import PoolState, ServerName
-from dr.targets.transport.pgbouncer_ini import Address, Entry, point
+from dr.targets.transport.dsn import Address
+from dr.targets.transport.pgbouncer_ini import Entry, point
 from dr.targets.transport.textfile import TextFile
 
 if TYPE_CHECKING:

@@ -107,7 +107,7 @@ class PostgresqlDatabaseServer:
         try:
             self._rows("select 1")
         except TargetUnreachable as error:
-            return next((pulse for words, pulse in _SIGNS.items() if words in str(error)), "silent")
+            return sql.pulse_of(error)
         return "answers"
 
     def heard(self) -> float | None:
@@ -273,17 +273,3 @@ class PostgresqlDatabaseServer:
         if self._left() < seconds + LAST:
             raise TargetUnreachable(f"{self._opening.name} {why} in time")
         time.sleep(seconds)
-
-
-_SIGNS: Final[dict[str, Pulse]] = {
-    "too many clients": "overloaded",
-    "too many connections": "overloaded",
-    "remaining connection slots": "overloaded",
-    "starting up": "starting",
-    "shutting down": "starting",
-    "not yet accepting": "starting",
-    "not accepting connections": "starting",
-    "in recovery mode": "starting",
-    "Connection refused": "refuses",
-}
-"""Before a session there is no SQLSTATE to be had. A server that speaks another language counts as silent."""

@@ -1,10 +1,10 @@
-"""How steps see what changes roles: a database server with its process and data, and the pool before it.
+"""How steps see what changes roles: a database server with its process and data, the pool before it, a managed cluster.
 
 As in `protocols.py`: a call raises `TargetUnreachable` when the thing could not be asked, and is harmless when
 repeated.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -218,4 +218,66 @@ class ConnectionPool(Protocol):
             LookupError: the pool knows no such server.
             Conflict: somebody else keeps changing what decides.
         """
+        ...
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A server of a cluster that is managed, as it answers itself."""
+
+    situation: Literal["writable", "standby"] | Pulse
+    managed: bool
+    """The manager beside it answers."""
+    timeline: int = 0
+    received: int = 0
+    """Bytes of WAL that it, a standby, has received."""
+    heard: float | None = None
+    """Seconds since it, a standby, heard of its primary; None when it is not connected to one."""
+
+
+class ManagedCluster(Protocol):
+    """A database cluster whose own manager changes the roles of its members: it is asked to, and watched."""
+
+    def keep_within(self, seconds: float) -> None:
+        """From now on every call has returned within `seconds` from now."""
+        ...
+
+    def leader(self) -> str:
+        """The member that the manager holds for the primary; empty when there is none."""
+        ...
+
+    def members(self) -> Mapping[str, Member]:
+        """All members, by their names in the cluster. One that does not answer is `silent`."""
+        ...
+
+    def settles_within(self) -> float:
+        """Seconds after which a request that nobody answered was acted upon, or never will be."""
+        ...
+
+    def switch_over(self, leader: str, to: str) -> None:
+        """Have the leader hand over to another member. Nothing happens when the leader is another one by now.
+
+        Raises:
+            Refused: the manager says no, and has begun nothing.
+            TargetUnreachable: it may happen, or not.
+        """
+        ...
+
+    def fail_over(self, to: str) -> None:
+        """Have a member become the primary though there is no leader that works. Raises as `switch_over` does."""
+        ...
+
+    def seconds(self, member: str, query: str) -> float:
+        """The number of seconds that a query gives on that member, read in a READ ONLY transaction.
+
+        Raises:
+            LookupError: the server refuses the query, or it gives none.
+        """
+        ...
+
+    def paused(self) -> bool:
+        """Whether the manager leaves the roles alone, whatever happens."""
+        ...
+
+    def pause(self, *, paused: bool) -> None:
+        """Have the manager leave the roles alone, or take care of them again."""
         ...

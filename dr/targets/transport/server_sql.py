@@ -2,6 +2,9 @@
 
 from typing import Final
 
+from dr.targets.protocols import TargetUnreachable
+from dr.targets.switching import Pulse
+
 HEARD: Final = """
     select greatest(extract(epoch from clock_timestamp() - greatest(last_msg_receipt_time, latest_end_time)), 0)::float8
       from pg_stat_wal_receiver where status = 'streaming'
@@ -67,3 +70,20 @@ ORIGIN: Final = """
 POSITION: Final = """
     select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end) - '0/0'
 """
+_SIGNS: Final[dict[str, Pulse]] = {
+    "too many clients": "overloaded",
+    "too many connections": "overloaded",
+    "remaining connection slots": "overloaded",
+    "starting up": "starting",
+    "shutting down": "starting",
+    "not yet accepting": "starting",
+    "not accepting connections": "starting",
+    "in recovery mode": "starting",
+    "Connection refused": "refuses",
+}
+"""Before a session there is no SQLSTATE to be had. A server that speaks another language counts as silent."""
+
+
+def pulse_of(error: TargetUnreachable) -> Pulse:
+    """What an error of connecting says about the server."""
+    return next((pulse for words, pulse in _SIGNS.items() if words in str(error)), "silent")
