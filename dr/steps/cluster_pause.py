@@ -39,8 +39,8 @@ class _Care(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ClusterPause(_Care, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Have a cluster's manager leave all roles alone until it is resumed.
 
-    Nobody takes the place of a primary that dies meanwhile. A change that is asked for, by `database.switchover` say, is
-    made all the same.
+    Nobody takes the place of a primary that dies meanwhile. A change that is asked for, by `database.switchover` say,
+    is made all the same.
     """
 
     kind: ClassVar[str] = "cluster.pause"
