@@ -22,9 +22,10 @@ from dr.core.duration import encode_hook
 from dr.demo import account, postgres, process_tree, wait
 from dr.demo.postgres import Server, free_port
 from dr.demo.workspace import Workspace
-from dr.targets.pgbouncer_pool import PgbouncerPool, PooledServer
+from dr.targets.pgbouncer_pool import PgbouncerPool
 from dr.targets.postgresql_server import PostgresqlServer
 from dr.targets.protocols import TargetConfig
+from dr.targets.transport.pooled_server import PooledServer
 from tests.bouncer import BINARY
 
 LIMIT = 60.0

@@ -15,12 +15,11 @@ from dr.core.duration import Duration, duration
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, TargetRole, target
 from dr.steps.roles.managed_cluster import ManagedSwitchover, of_cluster
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import ConnectionPool, DatabaseServer, ManagedCluster, Situation
+from dr.targets.switching import Application, ConnectionPool, DatabaseServer, ManagedCluster, Situation
 
 NOT_WRITABLE: tuple[Situation, ...] = ("standby", "fenced")
 EVERY = 0.05
 """Seconds between two looks at what takes its time."""
-Application = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 
 
 class NotReady(Exception):
@@ -71,8 +70,8 @@ class DatabaseSwitchover(Step, frozen=True, kw_only=True, forbid_unknown_fields=
     def summary(self) -> str:
         if self.cluster:
             return f"Have {self.cluster} make {self.standby} the primary in the place of {self.primary}; no row is lost"
-        held = f"holding the clients of {self.pool} for at most {self.hold}"
-        return f"Make {self.standby} the primary in the place of {self.primary}, {held}; no row is lost"
+        kept = f"keeping the clients of {self.pool} waiting or out for at most {self.hold}"
+        return f"Make {self.standby} the primary in the place of {self.primary}, {kept}; no row is lost"
 
     def takes(self) -> float:
         return 4 * self.hold + 2 * self.ready_within
@@ -171,7 +170,7 @@ class _Change:
         wrong += [f"{old}: {why}" for why in self._old.obstacles("standby")]
         wrong += [f"{new}: {why}" for why in self._new.obstacles("primary")]
         wrong += [f"{self._pool_name}: {why}" for why in self._pool.obstacles()]
-        backends = self._pool.backends()
+        backends = self._pool.backends(self._old)
         if (room := self._new.room()) < len(backends):
             wrong.append(f"{new} has room for {room} connections, the pool holds {len(backends)}")
         around = self._old.sessions_besides(backends, step.cut_off)

@@ -136,6 +136,9 @@ class PostgresqlDatabaseServer:
         [(room,)] = self._rows(sql.ROOM)
         return int(room)
 
+    def backends_of(self, applications: Collection[str]) -> frozenset[int]:
+        return frozenset(int(pid) for (pid,) in self._rows(sql.BACKENDS, [list(applications)]))
+
     def sessions_besides(self, pids: Collection[int], applications: Collection[str]) -> tuple[str, ...]:
         return tuple(str(words) for (words,) in self._rows(sql.OTHERS, [list(pids), list(applications)]))
 

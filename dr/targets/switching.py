@@ -19,6 +19,9 @@ it a standby. `stopped`, `crashed`: it is down, in order or not, and its next st
 """
 
 
+Application = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
+"""The application_name of sessions."""
+
 Pulse = Literal["answers", "overloaded", "starting", "refuses", "silent"]
 """Signs of life of a server that should take connections.
 
@@ -68,6 +71,10 @@ class DatabaseServer(Protocol):
 
     def room(self) -> int:
         """Connections that it could still take."""
+        ...
+
+    def backends_of(self, applications: Collection[str]) -> frozenset[int]:
+        """The process ids of these applications' sessions."""
         ...
 
     def sessions_besides(self, pids: Collection[int], applications: Collection[str]) -> tuple[str, ...]:
@@ -179,7 +186,11 @@ class PoolState(msgspec.Struct, frozen=True):
 
 
 class ConnectionPool(Protocol):
-    """What stands between an application and its database server, and can make it wait."""
+    """What takes an application to its database server.
+
+    PgBouncer makes clients wait while there is none to take them to; of others they get errors meanwhile, and then it
+    takes them to the right one.
+    """
 
     def keep_within(self, seconds: float) -> None:
         """From now on every call has returned within `seconds` from now."""
@@ -191,12 +202,12 @@ class ConnectionPool(Protocol):
         """Why it could not hold clients unnoticed; empty when it could."""
         ...
 
-    def backends(self) -> frozenset[int]:
-        """The server's process ids of the pool's sessions."""
+    def backends(self, primary: DatabaseServer) -> frozenset[int]:
+        """The server's process ids of the sessions that come through it."""
         ...
 
     def pause(self, give_up: float) -> None:
-        """Hold queries from now on, and wait until none is at work.
+        """Hold queries from now on, and wait until none is at work; or let nobody through.
 
         A client that is held for longer than `give_up` seconds gets an error, also when nobody lives to resume the
         pool.

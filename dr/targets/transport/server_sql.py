@@ -43,6 +43,9 @@ ROOM: Final = """
     select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
            - (select count(*)::int from pg_stat_activity where backend_type = 'client backend')
 """
+BACKENDS: Final = """
+    select pid from pg_stat_activity where backend_type = 'client backend' and application_name = any (%s::text[])
+"""
 OTHERS: Final = """
     select format('%%s of %%s on %%s (pid %%s)',
                   coalesce(nullif(application_name, ''), 'unnamed'), usename, datname, pid)
