@@ -67,6 +67,6 @@ def test_a_server_that_is_not_declared_is_refused(pool: Any) -> None:
 
 
 def test_an_haproxy_that_is_not_there_is_unreachable(way: Way) -> None:
-    gone = msgspec.structs.replace(way.pool, socket="/nonexistent/api.sock")  # type: ignore[type-var]
+    gone = msgspec.structs.replace(way.pool, socket="/nonexistent/api.sock")
     with opened(gone, name="pool") as target, pytest.raises(TargetUnreachable):
         target.state()
