@@ -15,6 +15,7 @@ PY    := $(VENV)/bin/python
 READY := $(VENV)/.ready
 PEERS := build/peers-venv
 CLOUD := build/localstack-venv
+PATRONI := build/patroni-venv
 PORT  := 4566
 PIP   := -m pip --disable-pip-version-check install --quiet --require-hashes
 
@@ -27,7 +28,7 @@ demo: $(READY)
 localstack: $(CLOUD)/.ready
 	@$(PY) -m localstack $(PORT)
 
-test: lint debian localstack-if-possible
+test: lint debian localstack-if-possible $(PATRONI)/.ready
 	$(PY) -m coverage erase
 	$(PY) -m pytest --cov --cov-report= $(ARGS)
 	$(PY) -m coverage report --skip-covered --sort=cover | tail -n 40
@@ -40,7 +41,7 @@ lint: $(READY)
 	$(PY) -m mypy --no-error-summary
 	@$(VENV)/bin/lint-imports --no-logo >build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
 
-bench: $(READY) $(PEERS)/.ready $(CLOUD)/.ready
+bench: $(READY) $(PEERS)/.ready $(CLOUD)/.ready $(PATRONI)/.ready
 	$(PY) -m benchmarks $(ARGS)
 
 # The first Python that runs and is new enough: a name on PATH proves nothing (version managers leave shims).
@@ -69,6 +70,12 @@ $(PEERS)/.ready: benchmarks/peers.lock | $(READY)
 	@echo "installing the peers of the benchmarks into $(PEERS)"
 	@$(PY) -m venv --clear $(PEERS)
 	@$(PEERS)/bin/python $(PIP) -r benchmarks/peers.lock
+	@touch $@
+
+$(PATRONI)/.ready: tests/patroni/patroni.lock | $(READY)
+	@echo "installing Patroni, whose switchover is tested and compared, into $(PATRONI)"
+	@$(PY) -m venv --clear $(PATRONI)
+	@$(PATRONI)/bin/python $(PIP) -r tests/patroni/patroni.lock
 	@touch $@
 
 # Which release of LocalStack it is depends on the Python versions of this machine: localstack/install.py
@@ -102,6 +109,7 @@ lock: | $(VENV)/bin/python
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'; }; \
 	compile 3.11 --upgrade --extra ansible --extra demo --extra dev --output-file requirements.lock pyproject.toml; \
 	compile 3.11 --upgrade --output-file benchmarks/peers.lock benchmarks/peers.in; \
+	compile 3.11 --upgrade --output-file tests/patroni/patroni.lock tests/patroni/patroni.in; \
 	compile 3.13 --output-file localstack/localstack-2026.3.0.lock localstack/localstack-2026.3.0.in; \
 	compile 3.11 --output-file localstack/localstack-4.13.1.lock localstack/localstack-4.13.1.in
 

@@ -217,7 +217,7 @@ class _Binding:
         if self._environment is None:
             return
         declared = self._environment.targets
-        for name, role in target_fields(step):
+        for name, role in step.roles():
             if name not in declared:
                 what = f"the environment {self._environment.name} has no target {name!r}{did_you_mean(name, declared)}"
                 self._findings.append(Finding(self._where(name, path), what))

@@ -25,7 +25,7 @@ from dr.core import state as s
 from dr.core.duration import decode_hook
 from dr.core.plan import Plan, PlannedStep, digest, encode_plan
 from dr.core.secret import is_reference
-from dr.core.step import Evidence, OutOfTime, Step, target_fields
+from dr.core.step import Evidence, OutOfTime, Step
 from dr.core.timestamp import iso
 from dr.engine import Engine
 from dr.errors import (
@@ -327,7 +327,7 @@ def _name(plan: Plan) -> str:
 
 
 def _may_be_down(planned: PlannedStep) -> set[str]:
-    return {name for name, role in target_fields(make_step(planned)) if role.may_be_down}
+    return {name for name, role in make_step(planned).roles() if role.may_be_down}
 
 
 def _ping(targets: RealTargets, name: str) -> str:

@@ -8,11 +8,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import permutations
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 import psutil
@@ -23,9 +23,10 @@ from dr.core.duration import encode_hook
 from dr.demo import account, postgres, process_tree, wait
 from dr.demo.postgres import Server, free_port
 from dr.demo.workspace import Workspace
-from dr.targets.pgbouncer_pool import PgbouncerPool, PooledServer
+from dr.targets.pgbouncer_pool import PgbouncerPool
 from dr.targets.postgresql_server import PostgresqlServer
 from dr.targets.protocols import TargetConfig
+from dr.targets.transport.pooled_server import PooledServer
 from tests.bouncer import BINARY
 from tests.here import Secrets, opened
 from tests.sshd import Fleet
@@ -185,13 +186,7 @@ class Cluster:
 
     def toml(self) -> str:
         """The same as a `dr.toml`."""
-        lines = []
-        for name, config in self.targets().items():
-            lines.append(f"[environments.test.targets.{name}]")
-            for key, value in msgspec.to_builtins(config, enc_hook=encode_hook).items():
-                if value not in (None, [], ()):
-                    lines.append(f"{key} = {_toml(value)}")
-        return "\n".join(lines) + "\n"
+        return toml(self.targets())
 
     def start_pool(self) -> None:
         assert BINARY is not None
@@ -216,15 +211,30 @@ class Cluster:
         dsn = f"host=127.0.0.1 port={self.port} dbname=shop user=shop application_name=shop connect_timeout=5"
         return psycopg.connect(dsn, autocommit=True, prepare_threshold=None, **parameters)
 
+    def dsns(self) -> dict[str, str]:
+        return {node.name: node.server.dsn for node in self.nodes}
+
     def ids(self, node: Node) -> set[int]:
         with node.server.connect() as connection:
             return {int(str(row[0])) for row in connection.execute("select id from writes").fetchall()}
 
 
+class Served(Protocol):
+    """Servers of which one takes writes."""
+
+    def connect(self, **parameters: Any) -> psycopg.Connection[Any]:
+        """A client that writes to the primary."""
+        ...
+
+    def dsns(self) -> dict[str, str]:
+        """How each server is reached by itself."""
+        ...
+
+
 class Writer:
     """A client that writes a row every few milliseconds and remembers which were acknowledged."""
 
-    def __init__(self, cluster: Cluster, first: int = 0) -> None:
+    def __init__(self, cluster: Served, first: int = 0) -> None:
         self.acknowledged: set[int] = set()
         self.errors: list[str] = []
         self.gap = 0.0
@@ -296,10 +306,10 @@ def reaping() -> Iterator[None]:
 class Watch:
     """Looks all the time whether two servers take writes at once."""
 
-    def __init__(self, servers: Cluster) -> None:
+    def __init__(self, servers: Served) -> None:
         self.rounds = 0
         self.two_writable: list[str] = []
-        self._nodes = servers.nodes
+        self._dsns = servers.dsns()
         self._open: dict[str, psycopg.Connection[Any]] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -316,23 +326,23 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._over.wait(0.002):
-            for one, other in permutations(self._nodes, 2):
+            for one, other in permutations(self._dsns, 2):
                 # Asked before and after: the one took writes all the while that the other did.
                 if self._writable(one) and self._writable(other) and self._writable(one):
-                    self.two_writable.append(f"{one.name} and {other.name} in round {self.rounds}")
+                    self.two_writable.append(f"{one} and {other} in round {self.rounds}")
             self.rounds += 1
 
-    def _writable(self, node: Node) -> bool:
+    def _writable(self, name: str) -> bool:
         try:
-            if node.name not in self._open:
+            if name not in self._open:
                 # Known to the preflight as dr's own, so that it is not in the way.
-                self._open[node.name] = psycopg.connect(
-                    node.server.dsn, application_name="dr:watch", autocommit=True, connect_timeout=2
+                self._open[name] = psycopg.connect(
+                    self._dsns[name], application_name="dr:watch", autocommit=True, connect_timeout=2
                 )
-            row = self._open[node.name].execute("select not pg_is_in_recovery()").fetchone()
+            row = self._open[name].execute("select not pg_is_in_recovery()").fetchone()
         except psycopg.Error:
-            if node.name in self._open:
-                self._open.pop(node.name).close()
+            if name in self._open:
+                self._open.pop(name).close()
             return False
         return bool(row and row[0])
 
@@ -361,6 +371,17 @@ def cluster(standbys: int = 1) -> Iterator[Cluster]:
         whole.prefix = who.prefix
         whole.start_pool()
         yield whole
+
+
+def toml(targets: Mapping[str, TargetConfig]) -> str:
+    """The environment `test` of a `dr.toml` with these targets."""
+    lines = []
+    for name, config in targets.items():
+        lines.append(f"[environments.test.targets.{name}]")
+        for key, value in msgspec.to_builtins(config, enc_hook=encode_hook).items():
+            if value not in (None, [], ()):
+                lines.append(f"{key} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
 
 
 def _toml(value: object) -> str:

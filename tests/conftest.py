@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from dr.demo.postgres import Pair, pair
+from tests.patroni_cluster import PatroniCluster, patroni_cluster
 from tests.sshd import Fleet, fleet
 
 pytest_plugins = ["tests.keyring", "tests.localstack_fixture", "tests.moto_fixture"]
@@ -22,6 +23,13 @@ def fresh_postgres_pair() -> Iterator[Pair]:
     """A PostgreSQL primary and its standby that the test may stop, kill, promote or fill."""
     with pair() as servers:
         yield servers
+
+
+@pytest.fixture(scope="session")
+def patroni() -> Iterator[PatroniCluster]:
+    """A cluster that Patroni manages, shared by all tests (its start takes 10 s): leave both members well."""
+    with patroni_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 LOCKS = (
     "requirements.lock",
     "benchmarks/peers.lock",
+    "tests/patroni/patroni.lock",
     "localstack/localstack-2026.3.0.lock",
     "localstack/localstack-4.13.1.lock",
 )

@@ -112,7 +112,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def targets(self) -> tuple[str, ...]:
         """Names of the targets this step reaches; a step without any cannot hang and is performed in place."""
-        return tuple(name for name, _ in target_fields(self))
+        return tuple(name for name, _ in self.roles())
+
+    def roles(self) -> Iterable[tuple[str, "TargetRole"]]:
+        """Each target and what it must be. A kind of which a parameter decides that says so itself."""
+        return target_fields(self)
 
     def reverses(self) -> Reversal:
         """Whether this very step can be compensated. A kind whose undo is a parameter says `impossible` without it."""

@@ -6,6 +6,7 @@ from dr.steps.aws_lambda import AwsLambdaInvoke
 from dr.steps.aws_parameter import AwsParameter
 from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote
 from dr.steps.aws_route53 import AwsRoute53Shift
+from dr.steps.cluster_pause import ClusterPause, ClusterResume
 from dr.steps.database_failover import DatabaseFailover
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.steps.database_switchover import DatabaseSwitchover
@@ -29,6 +30,8 @@ CATALOGUE = Catalogue(
         DatabaseSwitchover,
         DatabaseFailover,
         DatabaseReprotect,
+        ClusterPause,
+        ClusterResume,
         AwsAutoscalingCapacity,
         AwsLambdaInvoke,
         AwsParameter,

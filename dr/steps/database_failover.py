@@ -4,15 +4,17 @@ Fence, prove it, only then promote (safety rule 10). Which standby was chosen is
 asked, so that a later attempt can never choose another one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from dr.core.duration import Duration, duration
-from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, target
+from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, TargetRole, target
+from dr.steps.roles.dead_primary import lost_at_most, sign_of_life
+from dr.steps.roles.managed_cluster import ManagedFailover, of_cluster
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import ConnectionPool, DatabaseServer, FencingAgent, ServerName
+from dr.targets.switching import ConnectionPool, DatabaseServer, FencingAgent, ManagedCluster, ServerName
 
 NOT_WRITABLE = ("standby", "fenced")
 Despite = Literal["overloaded", "unfenced"]
@@ -33,10 +35,13 @@ class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reversal: ClassVar[Reversal] = "impossible"
 
     primary: Annotated[str, target(DatabaseServer, may_be_down=True)]
-    """The server that is dead."""
+    """The server that is dead; with `cluster`, what that calls it."""
     standbys: Annotated[tuple[ServerName, ...], msgspec.Meta(min_length=1, max_length=10)]
     """The servers of which the most advanced takes its place; the others then follow that one."""
-    pool: Annotated[str, target(ConnectionPool)]
+    pool: Annotated[str, target(ConnectionPool)] | None = None
+    """What takes the clients to the primary; this or `cluster`."""
+    cluster: Annotated[str, target(ManagedCluster)] | None = None
+    """The cluster that manages its roles itself: its manager is asked to promote, and fences."""
     quiet_for: Duration = duration("10s")
     """A primary that a standby heard of within that time is not dead."""
     patience: Duration = duration("5s")
@@ -51,6 +56,12 @@ class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         if self.primary in self.standbys or len(set(self.standbys)) < len(self.standbys):
             raise ValueError("standbys: each of them once, and not the primary")
+        if (self.pool is None) == (self.cluster is None):
+            raise ValueError("pool: write either `pool` or `cluster`")
+
+    def roles(self) -> Iterable[tuple[str, TargetRole]]:
+        """Members of a cluster are no targets of their own."""
+        return of_cluster(super().roles()) if self.cluster else super().roles()
 
     def summary(self) -> str:
         most = "the most advanced of " if len(self.standbys) > 1 else ""
@@ -62,14 +73,22 @@ class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def preview(self, here: Here) -> Evidence:
         """How all parts stand, and whether the primary is dead."""
-        change = _Failover(self, here)
+        change = self._change(here)
         return {**change.standing(), "in_the_way": change.obstacles()}
 
     def observe(self, here: Here) -> Observation:
-        return _Failover(self, here).look()
+        return self._change(here).look()
 
     def apply(self, here: Here) -> Evidence:
-        return _Failover(self, here).make()
+        return self._change(here).make()
+
+    def _change(self, here: Here) -> "_Failover | ManagedFailover":
+        if self.cluster:
+            return ManagedFailover(
+                here, self.cluster, self.primary, self.standbys,
+                despite=self.despite, quiet_for=self.quiet_for, heartbeat=self.heartbeat,
+            )  # fmt: skip
+        return _Failover(self, here)
 
 
 class _Failover:
@@ -78,6 +97,8 @@ class _Failover:
         self._here = here
         self._old = here.reach(DatabaseServer, step.primary)
         self._standbys = {name: here.reach(DatabaseServer, name) for name in step.standbys}
+        assert step.pool is not None
+        self._pool_name = step.pool
         self._pool = here.reach(ConnectionPool, step.pool)
         self._owner = f"{here.run}/{here.step}"
 
@@ -86,7 +107,7 @@ class _Failover:
         pool = self._pool.state()
         clients = f"{'held before' if pool.paused else 'taken to'} {pool.server or 'none of the servers'}"
         servers = {name: self._situation(server) for name, server in self._servers().items()}
-        return {**servers, self._step.pool: clients}
+        return {**servers, self._pool_name: clients}
 
     def look(self) -> Observation:
         """In place: one standby takes writes, the primary cannot (or that was overridden), the clients get there."""
@@ -94,7 +115,7 @@ class _Failover:
         writable = [name for name in self._servers() if seen[name] == "writable"]
         old = seen[self._step.primary]
         fenced = old in NOT_WRITABLE or (old == "silent" and ("unfenced" in self._step.despite or self._cut_off()))
-        done = len(writable) == 1 and fenced and seen[self._step.pool] == f"taken to {writable[0]}"
+        done = len(writable) == 1 and fenced and seen[self._pool_name] == f"taken to {writable[0]}"
         return InPlace(seen) if done else NotInPlace(seen)
 
     def make(self) -> Evidence:
@@ -130,17 +151,10 @@ class _Failover:
             return ["no standby answers"]
         if situation in NOT_WRITABLE or "overloaded" in self._step.despite:
             return []
-        advice = "failing over would take the load along; use the runbook database-overload, or `despite: [overloaded]`"
         pulse = self._soon(self._old).pulse()
-        if pulse == "overloaded":
-            return [f"{name} is overloaded, not dead: it has no connection left; {advice}"]
-        if pulse == "starting":
-            return [f"{name} is not dead: it is starting or shutting down"]
-        for standby in alive:
-            age = self._soon(self._standbys[standby]).heard()
-            if age is not None and age < self._step.quiet_for:
-                return [f"{name} hangs or is overloaded, not dead: {standby} heard of it {age:.1f} s ago; {advice}"]
-        return []
+        heard = ((standby, self._soon(self._standbys[standby]).heard()) for standby in alive)
+        why = sign_of_life(name, pulse, heard, self._step.quiet_for)
+        return [why] if why else []
 
     def _fence(self) -> None:
         """See to it that the primary can take no write, and prove it by its coming back as a standby."""
@@ -207,14 +221,8 @@ class _Failover:
         self._here.say(f"{chosen} has received most: {answering}")
         return chosen
 
-    def _lost(self, chosen: DatabaseServer) -> dict[str, object]:
-        """How much is lost at most, as far as it can be told: the age of the newest marker that arrived."""
-        if not self._step.heartbeat:
-            return {}
-        try:
-            return {"lost_at_most_seconds": round(chosen.seconds(self._step.heartbeat), 3)}
-        except (LookupError, TargetUnreachable) as error:
-            return {"lost_at_most_seconds": None, "why": str(error)}
+    def _lost(self, chosen: DatabaseServer) -> Evidence:
+        return lost_at_most(lambda: chosen.seconds(self._step.heartbeat)) if self._step.heartbeat else {}
 
     def _follows(self, name: str, chosen: str) -> bool:
         server = self._standbys[name]

@@ -6,20 +6,20 @@ primary's disk. Until it is fenced the answer is no, and everything goes back; f
 everything goes forward (or the standby is shut down first, which ends a promotion that may be pending).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, ClassVar, NoReturn
 
 import msgspec
 
 from dr.core.duration import Duration, duration
-from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, target
+from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, TargetRole, target
+from dr.steps.roles.managed_cluster import ManagedSwitchover, of_cluster
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import ConnectionPool, DatabaseServer, Situation
+from dr.targets.switching import Application, ConnectionPool, DatabaseServer, ManagedCluster, Situation
 
 NOT_WRITABLE: tuple[Situation, ...] = ("standby", "fenced")
 EVERY = 0.05
 """Seconds between two looks at what takes its time."""
-Application = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 
 
 class NotReady(Exception):
@@ -41,10 +41,13 @@ class DatabaseSwitchover(Step, frozen=True, kw_only=True, forbid_unknown_fields=
     reversal: ClassVar[Reversal] = "undo"
 
     primary: Annotated[str, target(DatabaseServer)]
-    """The server that is the primary now."""
+    """The server that is the primary now; with `cluster`, what that calls it."""
     standby: Annotated[str, target(DatabaseServer)]
     """The server that is to be the primary."""
-    pool: Annotated[str, target(ConnectionPool)]
+    pool: Annotated[str, target(ConnectionPool)] | None = None
+    """What holds the clients and takes them to the primary; this or `cluster`."""
+    cluster: Annotated[str, target(ManagedCluster)] | None = None
+    """The cluster that manages its roles itself: its manager is asked to change them, and takes the time it takes."""
     hold: Duration = duration("5s")
     """How long clients may be held. What is not ready for the promotion by then goes back."""
     ready_within: Duration = duration("10s")
@@ -57,10 +60,18 @@ class DatabaseSwitchover(Step, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("standby: it is the same server as the primary")
         if self.hold < 1:
             raise ValueError("hold: at least 1s, or an ordinary stop of the primary would be too slow for it")
+        if (self.pool is None) == (self.cluster is None):
+            raise ValueError("pool: write either `pool` or `cluster`")
+
+    def roles(self) -> Iterable[tuple[str, TargetRole]]:
+        """Members of a cluster are no targets of their own."""
+        return of_cluster(super().roles()) if self.cluster else super().roles()
 
     def summary(self) -> str:
-        held = f"holding the clients of {self.pool} for at most {self.hold}"
-        return f"Make {self.standby} the primary in the place of {self.primary}, {held}; no row is lost"
+        if self.cluster:
+            return f"Have {self.cluster} make {self.standby} the primary in the place of {self.primary}; no row is lost"
+        kept = f"keeping the clients of {self.pool} waiting or out for at most {self.hold}"
+        return f"Make {self.standby} the primary in the place of {self.primary}, {kept}; no row is lost"
 
     def takes(self) -> float:
         return 4 * self.hold + 2 * self.ready_within
@@ -78,6 +89,8 @@ class DatabaseSwitchover(Step, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def undo(self, here: Here, before: Evidence) -> Evidence:
         """The same change the other way round, with the same checks; before a promotion it only puts things back."""
+        if self.cluster:
+            ManagedSwitchover(here, self.cluster, self.primary, (self.standby,)).settled()
         if isinstance(self.observe_undone(here, before), InPlace):
             return {}
         return self._change(here, back=True).make()
@@ -87,9 +100,11 @@ class DatabaseSwitchover(Step, frozen=True, kw_only=True, forbid_unknown_fields=
         standing = change.standing()
         return InPlace(standing) if standing == before else change.look()
 
-    def _change(self, here: Here, *, back: bool = False) -> "_Change":
-        names = (self.standby, self.primary) if back else (self.primary, self.standby)
-        return _Change(self, here, *names)
+    def _change(self, here: Here, *, back: bool = False) -> "_Change | ManagedSwitchover":
+        old, new = (self.standby, self.primary) if back else (self.primary, self.standby)
+        if self.cluster:
+            return ManagedSwitchover(here, self.cluster, old, (new,))
+        return _Change(self, here, old, new)
 
 
 class _Change:
@@ -101,6 +116,8 @@ class _Change:
         self._names = (old, new)
         self._old = here.reach(DatabaseServer, old)
         self._new = here.reach(DatabaseServer, new)
+        assert step.pool is not None
+        self._pool_name = step.pool
         self._pool = here.reach(ConnectionPool, step.pool)
         self._owner = f"{here.run}/{here.step}"
         self._took: dict[str, float] = {}
@@ -110,13 +127,13 @@ class _Change:
         old, new = self._names
         pool = self._pool.state()
         clients = f"{'held before' if pool.paused else 'taken to'} {pool.server or 'none of the servers'}"
-        return {old: self._old.situation(), new: self._new.situation(), self._step.pool: clients}
+        return {old: self._old.situation(), new: self._new.situation(), self._pool_name: clients}
 
     def look(self) -> Observation:
         """In place: the new one takes writes, the old one cannot, and the clients are let through to the new one."""
         old, new = self._names
         seen = self.standing()
-        done = seen[new] == "writable" and seen[old] in NOT_WRITABLE and seen[self._step.pool] == f"taken to {new}"
+        done = seen[new] == "writable" and seen[old] in NOT_WRITABLE and seen[self._pool_name] == f"taken to {new}"
         return InPlace(seen) if done else NotInPlace(seen)
 
     def make(self) -> Evidence:
@@ -147,15 +164,15 @@ class _Change:
         ]
         pool = self._pool.state()
         if pool.server != old or pool.paused:
-            wrong.append(f"{step.pool} does not take the clients to {old}")
+            wrong.append(f"{self._pool_name} does not take the clients to {old}")
         if wrong:
             return wrong
         if not self._new.follows(self._old):
             wrong.append(f"{new} does not stream from {old}")
         wrong += [f"{old}: {why}" for why in self._old.obstacles("standby")]
         wrong += [f"{new}: {why}" for why in self._new.obstacles("primary")]
-        wrong += [f"{step.pool}: {why}" for why in self._pool.obstacles()]
-        backends = self._pool.backends()
+        wrong += [f"{self._pool_name}: {why}" for why in self._pool.obstacles()]
+        backends = self._pool.backends(self._old)
         if (room := self._new.room()) < len(backends):
             wrong.append(f"{new} has room for {room} connections, the pool holds {len(backends)}")
         around = self._old.sessions_besides(backends, step.cut_off)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 import msgspec
 
 from dr.targets.protocols import DatabaseName, LocalPath, Opening, Share, TargetConfig
+from dr.targets.transport.dsn import Address
 from dr.targets.transport.textfile import TextFile
 
 if TYPE_CHECKING:
     from dr.targets.transport.haproxy_api import RuntimeApi
 
-Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:]+:\d+$", description="HOST:PORT")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]+$")]
 Server = Mapping[str, str]
 """A line of `show servers state`, by its columns."""

@@ -12,7 +12,8 @@ import msgspec
 
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import DatabaseName, LocalPath, Opening, Share, TargetConfig
-from dr.targets.transport.pgbouncer_ini import Address, Entry, point
+from dr.targets.transport.dsn import Address
+from dr.targets.transport.pgbouncer_ini import Entry, point
 from dr.targets.transport.program import HostName
 from dr.targets.transport.textfile import AnyFile, file_on
 

@@ -13,8 +13,10 @@ import msgspec
 
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import LocalPath, Opening, TargetConfig, TargetUnreachable
-from dr.targets.switching import PoolState, ServerName
-from dr.targets.transport.pgbouncer_ini import Address, Entry, point
+from dr.targets.switching import DatabaseServer, PoolState
+from dr.targets.transport.dsn import Address
+from dr.targets.transport.pgbouncer_ini import Entry, point
+from dr.targets.transport.pooled_server import PooledServer
 from dr.targets.transport.program import HostName
 from dr.targets.transport.textfile import file_on
 
@@ -22,13 +24,6 @@ if TYPE_CHECKING:
     from dr.targets.transport.libpq import Client
 
 WAIT: Final = "query_wait_timeout"
-
-
-class PooledServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A server behind the pool."""
-
-    server: ServerName
-    at: Address
 
 
 class PgbouncerPool(TargetConfig, frozen=True, tag="pgbouncer-pool"):
@@ -118,7 +113,7 @@ class PgbouncerConnectionPool:
                 found.append(f"{entry['name']} is disabled")
         return tuple(found)
 
-    def backends(self) -> frozenset[int]:
+    def backends(self, primary: DatabaseServer) -> frozenset[int]:
         servers = self._records("SHOW SERVERS")
         return frozenset(int(one["remote_pid"]) for one in servers if one["database"] in self._config.entries)
 

@@ -122,7 +122,7 @@ class PostgresqlDatabaseServer:
         try:
             self._rows("select 1")
         except TargetUnreachable as error:
-            return next((pulse for words, pulse in _SIGNS.items() if words in str(error)), "silent")
+            return sql.pulse_of(error)
         return "answers"
 
     def heard(self) -> float | None:
@@ -150,6 +150,9 @@ class PostgresqlDatabaseServer:
     def room(self) -> int:
         [(room,)] = self._rows(sql.ROOM)
         return int(room)
+
+    def backends_of(self, applications: Collection[str]) -> frozenset[int]:
+        return frozenset(int(pid) for (pid,) in self._rows(sql.BACKENDS, [list(applications)]))
 
     def sessions_besides(self, pids: Collection[int], applications: Collection[str]) -> tuple[str, ...]:
         return tuple(str(words) for (words,) in self._rows(sql.OTHERS, [list(pids), list(applications)]))
@@ -288,17 +291,3 @@ class PostgresqlDatabaseServer:
         if self._left() < seconds + LAST:
             raise TargetUnreachable(f"{self._opening.name} {why} in time")
         time.sleep(seconds)
-
-
-_SIGNS: Final[dict[str, Pulse]] = {
-    "too many clients": "overloaded",
-    "too many connections": "overloaded",
-    "remaining connection slots": "overloaded",
-    "starting up": "starting",
-    "shutting down": "starting",
-    "not yet accepting": "starting",
-    "not accepting connections": "starting",
-    "in recovery mode": "starting",
-    "Connection refused": "refuses",
-}
-"""Before a session there is no SQLSTATE to be had. A server that speaks another language counts as silent."""

@@ -1,10 +1,10 @@
-"""How steps see what changes roles: a database server with its process and data, and the pool before it.
+"""How steps see what changes roles: a database server with its process and data, the pool before it, a managed cluster.
 
 As in `protocols.py`: a call raises `TargetUnreachable` when the thing could not be asked, and is harmless when
 repeated.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -18,6 +18,9 @@ Situation = Literal["writable", "standby", "fenced", "stopped", "crashed"]
 it a standby. `stopped`, `crashed`: it is down, in order or not, and its next start makes it writable.
 """
 
+
+Application = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
+"""The application_name of sessions."""
 
 Pulse = Literal["answers", "overloaded", "starting", "refuses", "silent"]
 """Signs of life of a server that should take connections.
@@ -75,6 +78,10 @@ class DatabaseServer(Protocol):
 
     def room(self) -> int:
         """Connections that it could still take."""
+        ...
+
+    def backends_of(self, applications: Collection[str]) -> frozenset[int]:
+        """The process ids of these applications' sessions."""
         ...
 
     def sessions_besides(self, pids: Collection[int], applications: Collection[str]) -> tuple[str, ...]:
@@ -206,7 +213,11 @@ class PoolState(msgspec.Struct, frozen=True):
 
 
 class ConnectionPool(Protocol):
-    """What stands between an application and its database server, and can make it wait."""
+    """What takes an application to its database server.
+
+    PgBouncer makes clients wait while there is none to take them to; of others they get errors meanwhile, and then it
+    takes them to the right one.
+    """
 
     def keep_within(self, seconds: float) -> None:
         """From now on every call has returned within `seconds` from now."""
@@ -218,12 +229,12 @@ class ConnectionPool(Protocol):
         """Why it could not hold clients unnoticed; empty when it could."""
         ...
 
-    def backends(self) -> frozenset[int]:
-        """The server's process ids of the pool's sessions."""
+    def backends(self, primary: DatabaseServer) -> frozenset[int]:
+        """The server's process ids of the sessions that come through it."""
         ...
 
     def pause(self, give_up: float) -> None:
-        """Hold queries from now on, and wait until none is at work.
+        """Hold queries from now on, and wait until none is at work; or let nobody through.
 
         A client that is held for longer than `give_up` seconds gets an error, also when nobody lives to resume the
         pool.
@@ -245,4 +256,66 @@ class ConnectionPool(Protocol):
             LookupError: the pool knows no such server.
             Conflict: somebody else keeps changing what decides.
         """
+        ...
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A server of a cluster that is managed, as it answers itself."""
+
+    situation: Literal["writable", "standby"] | Pulse
+    managed: bool
+    """The manager beside it answers."""
+    timeline: int = 0
+    received: int = 0
+    """Bytes of WAL that it, a standby, has received."""
+    heard: float | None = None
+    """Seconds since it, a standby, heard of its primary; None when it is not connected to one."""
+
+
+class ManagedCluster(Protocol):
+    """A database cluster whose own manager changes the roles of its members: it is asked to, and watched."""
+
+    def keep_within(self, seconds: float) -> None:
+        """From now on every call has returned within `seconds` from now."""
+        ...
+
+    def leader(self) -> str:
+        """The member that the manager holds for the primary; empty when there is none."""
+        ...
+
+    def members(self) -> Mapping[str, Member]:
+        """All members, by their names in the cluster. One that does not answer is `silent`."""
+        ...
+
+    def settles_within(self) -> float:
+        """Seconds after which a request that nobody answered was acted upon, or never will be."""
+        ...
+
+    def switch_over(self, leader: str, to: str) -> None:
+        """Have the leader hand over to another member. Nothing happens when the leader is another one by now.
+
+        Raises:
+            Refused: the manager says no, and has begun nothing.
+            TargetUnreachable: it may happen, or not.
+        """
+        ...
+
+    def fail_over(self, to: str) -> None:
+        """Have a member become the primary though there is no leader that works. Raises as `switch_over` does."""
+        ...
+
+    def seconds(self, member: str, query: str) -> float:
+        """The number of seconds that a query gives on that member, read in a READ ONLY transaction.
+
+        Raises:
+            LookupError: the server refuses the query, or it gives none.
+        """
+        ...
+
+    def paused(self) -> bool:
+        """Whether the manager leaves the roles alone, whatever happens."""
+        ...
+
+    def pause(self, *, paused: bool) -> None:
+        """Have the manager leave the roles alone, or take care of them again."""
         ...

@@ -1,4 +1,4 @@
-"""Connection strings as they may stand in `dr.toml`; apart from libpq.py, which loads psycopg."""
+"""Addresses and connection strings as they may stand in `dr.toml`; apart from libpq.py, which loads psycopg."""
 
 import re
 from typing import Annotated
@@ -7,6 +7,7 @@ import msgspec
 
 from dr.core.secret import is_reference
 
+Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:'=]+:\d+$", description="HOST:PORT")]
 Dsn = Annotated[str, msgspec.Meta(min_length=1, extra={"secret": "perhaps"})]
 
 _PASSWORD_INSIDE = re.compile(r"password\s*=|://[^/@]*:[^/@]*@")

@@ -25,6 +25,10 @@ class RuntimeApi:
         self._name = opening.name
         self._deadline = time.monotonic() + opening.timeout
 
+    def keep_within(self, seconds: float) -> None:
+        """From now on the deadline is that many seconds from now."""
+        self._deadline = time.monotonic() + seconds
+
     def ask(self, *commands: str) -> str:
         """What HAProxy answers to these commands, which it executes one after the other.
 

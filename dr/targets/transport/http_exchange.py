@@ -25,13 +25,14 @@ MOST_TEXT: Final = 200
 class Client:
     """Sends requests to one address. Threads may share it."""
 
-    def __init__(self, url: str, opening: Opening) -> None:
+    def __init__(self, url: str, opening: Opening, ca: str | None = None) -> None:
+        """`ca` is a file of certificates to trust in place of the system's. Raises OSError: it cannot be read."""
         parts = urlsplit(url)
         self._name = opening.name
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._prefix = parts.path.rstrip("/")
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._tls = ssl.create_default_context(cafile=ca) if parts.scheme == "https" else None
         self._headers = {"User-Agent": f"dr/{__version__} ({opening.label})", "Connection": "close"}
         self._deadline = time.monotonic() + opening.timeout
 

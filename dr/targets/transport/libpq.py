@@ -123,9 +123,14 @@ def connect(opening: Opening, parameters: dict[str, Any], *, simple: bool = Fals
     return Client(opening.name, connection)
 
 
-def login(opening: Opening, dsn: str, password: str | None) -> Client:
-    """Connect to a PostgreSQL server as `dr.toml` says; both may be references. Raises TargetUnreachable."""
+def login(opening: Opening, dsn: str, password: str | None, at: str = "") -> Client:
+    """Connect to a PostgreSQL server as `dr.toml` says; both may be references. Raises TargetUnreachable.
+
+    `at`, a HOST:PORT, is put in place of what the connection string says.
+    """
     parameters = parameters_of(opening, opening.secret(dsn) if is_reference(dsn) else dsn)
+    if at:
+        parameters["host"], parameters["port"] = at.rsplit(":", 1)
     if password is not None:
         parameters["password"] = opening.secret(password)
     client = connect(opening, parameters)

@@ -6,7 +6,6 @@ from typing import Annotated, Final
 
 import msgspec
 
-Address = Annotated[str, msgspec.Meta(pattern=r"^[^\s:'=]+:\d+$", description="HOST:PORT")]
 Entry = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_]+$")]
 
 

@@ -2,6 +2,9 @@
 
 from typing import Final
 
+from dr.targets.protocols import TargetUnreachable
+from dr.targets.switching import Pulse
+
 HEARD: Final = """
     select greatest(extract(epoch from clock_timestamp() - greatest(last_msg_receipt_time, latest_end_time)), 0)::float8
       from pg_stat_wal_receiver where status = 'streaming'
@@ -40,6 +43,9 @@ ROOM: Final = """
     select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
            - (select count(*)::int from pg_stat_activity where backend_type = 'client backend')
 """
+BACKENDS: Final = """
+    select pid from pg_stat_activity where backend_type = 'client backend' and application_name = any (%s::text[])
+"""
 OTHERS: Final = """
     select format('%%s of %%s on %%s (pid %%s)',
                   coalesce(nullif(application_name, ''), 'unnamed'), usename, datname, pid)
@@ -67,3 +73,20 @@ ORIGIN: Final = """
 POSITION: Final = """
     select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end) - '0/0'
 """
+_SIGNS: Final[dict[str, Pulse]] = {
+    "too many clients": "overloaded",
+    "too many connections": "overloaded",
+    "remaining connection slots": "overloaded",
+    "starting up": "starting",
+    "shutting down": "starting",
+    "not yet accepting": "starting",
+    "not accepting connections": "starting",
+    "in recovery mode": "starting",
+    "Connection refused": "refuses",
+}
+"""Before a session there is no SQLSTATE to be had. A server that speaks another language counts as silent."""
+
+
+def pulse_of(error: TargetUnreachable) -> Pulse:
+    """What an error of connecting says about the server."""
+    return next((pulse for words, pulse in _SIGNS.items() if words in str(error)), "silent")

@@ -1,0 +1,1 @@
+"""What kinds of steps that change the primary share."""
