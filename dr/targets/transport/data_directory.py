@@ -166,13 +166,17 @@ class DataDirectory:
     def rewind(self, upstream: str) -> None:
         """Have pg_rewind make it a copy of the server there, and fence it, whatever came of that.
 
+        Its next start streams from there: it takes no connection, to be told so, before it has what was written
+        there while it was rewound.
+
         Raises:
             Refused: pg_rewind says no.
         """
         try:
             said = self._run(
-                self._program("pg_rewind"), f"--target-pgdata={self._commands.data}", f"--source-server={upstream}"
-            )
+                self._program("pg_rewind"), "--write-recovery-conf",
+                f"--target-pgdata={self._commands.data}", f"--source-server={upstream}",
+            )  # fmt: skip
         finally:
             self._write(FENCE, "")
         if said.status:
