@@ -8,6 +8,7 @@ from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote
 from dr.steps.aws_route53 import AwsRoute53Shift
 from dr.steps.database_failover import DatabaseFailover
 from dr.steps.database_reprotect import DatabaseReprotect
+from dr.steps.database_restore import DatabaseRestore
 from dr.steps.database_switchover import DatabaseSwitchover
 from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.health_verify import HealthVerify
@@ -29,6 +30,7 @@ CATALOGUE = Catalogue(
         DatabaseSwitchover,
         DatabaseFailover,
         DatabaseReprotect,
+        DatabaseRestore,
         AwsAutoscalingCapacity,
         AwsLambdaInvoke,
         AwsParameter,
