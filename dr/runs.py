@@ -125,13 +125,19 @@ def preflight(plan: Plan, targets: RealTargets) -> None:
     """Ask every target that a step acts on, side by side, before anything is touched (safety rule 9).
 
     Targets that are only looked at are left out: the website being down is why the runbook is run. So are those of
-    steps that this run skips, and the server that a failover is away from.
+    steps that this run skips, the server that a failover is away from, and one that is restored; the first step that
+    names a target decides.
 
     Raises:
         PreconditionFailed: at least one does not answer.
     """
-    acting = (step for step in plan.steps() if not step.skip and CATALOGUE[step.kind].acts)
-    names = sorted({name for step in acting for name in step.targets if name not in _may_be_down(step)})
+    needed: dict[str, bool] = {}
+    for step in plan.steps():
+        if not step.skip and CATALOGUE[step.kind].acts:
+            may_be_down = _may_be_down(step)
+            for name in step.targets:
+                needed.setdefault(name, name not in may_be_down)
+    names = sorted(name for name, is_needed in needed.items() if is_needed)
     with ThreadPoolExecutor(max_workers=max(1, len(names)), thread_name_prefix="preflight") as pool:
         answers = list(pool.map(lambda name: _ping(targets, name), names))
     silent = [f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in zip(names, answers, strict=True) if why]

@@ -39,3 +39,14 @@ def test_a_dead_primary_is_no_obstacle_to_a_failover_and_one_to_a_switchover(
     assert ("db1:" in said) == asked
     assert "db2:" in said
     assert "pool:" in said
+
+
+def test_a_server_that_the_first_step_restores_need_not_be_there_for_the_last(tmp_path: Path) -> None:
+    text = (ROOT / "runbooks" / "restore-from-backup.yaml").read_text(encoding="utf-8")
+    restored = '[environments.test.targets.restored]\ntype = "postgresql"\ndsn = "host=127.0.0.1 port=1"\n'
+    toml = SERVER.format(name="db1") + SERVER.format(name="db2") + OTHERS + restored
+    write(tmp_path, {"dr.toml": toml, "runbook.yaml": text})
+    said = refused(tmp_path, "run", "runbook.yaml", "--env", "test", "--yes", status=16)
+    assert "pool:" in said
+    assert "db1:" not in said
+    assert "db2:" not in said

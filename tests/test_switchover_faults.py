@@ -12,12 +12,11 @@ import psutil
 import pytest
 
 from dr.demo import process_tree
-from tests.cli.shell import PATIENCE, ROOT, command, dr, environment, types, until, write
-from tests.cluster import Cluster, Node, Watch, Writer, cluster
+from tests.cli.shell import PATIENCE, command, dr, environment
+from tests.cluster import Cluster, Watch, Writer, cluster
+from tests.desk import FAIL, Desk
 from tests.website import Site, website
 
-SWITCH = "runbooks/database-switchover.yaml"
-FAIL = "runbooks/database-failover.yaml"
 HOLD = 5.0
 SLACK = 10.0
 """Seconds that a loaded machine may add."""
@@ -36,51 +35,6 @@ def servers() -> Iterator[Cluster]:
 def shop() -> Iterator[Site]:
     with website() as site:
         yield site
-
-
-class Desk:
-    """Where an operator runs a runbook: a folder of its own, and which server has which role."""
-
-    def __init__(self, folder: Path, servers: Cluster, shop: Site, primary: Node, standby: Node) -> None:
-        self.folder = folder
-        self.servers = servers
-        self.primary, self.standby = primary, standby
-        self.variables = {"PGTEST": servers.secrets["env:PGTEST"]}
-        toml = servers.toml() + f'[environments.test.targets.shop]\ntype = "http"\nurl = "{shop.url}"\n'
-        texts = {name: (ROOT / name).read_text(encoding="utf-8").replace("  hold: 5s\n  checks", "  checks")
-                 for name in (SWITCH, FAIL)}  # fmt: skip
-        write(folder, {"dr.toml": toml, **texts})
-
-    def arguments(self, runbook: str) -> tuple[str, ...]:
-        roles = (f"primary={self.primary.name}", "-p", f"standby={self.standby.name}")
-        return ("run", runbook, "--env", "test", "--yes", "-p", *roles)
-
-    @contextlib.contextmanager
-    def run(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The switchover, in the background."""
-        process = subprocess.Popen(
-            command(*self.arguments(SWITCH)), cwd=self.folder, env=environment(self.folder, **self.variables),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait(PATIENCE)
-
-    def until(self, boundary: str, process: subprocess.Popen[bytes]) -> None:
-        """Return as soon as there is such an entry, or the process has ended."""
-        until(lambda: boundary in types(self.folder) or process.poll() is not None)
-
-    def to_the_end(self, answer: str = "retry") -> None:
-        """What an operator does: resume, and where there is a question, answer it."""
-        status = dr(self.folder, "resume", "latest", **self.variables).status
-        for _ in range(5):
-            if status in {0, 13}:
-                return
-            assert status == 5, dr(self.folder, "show", "latest", **self.variables).out
-            status = dr(self.folder, "answer", "latest", answer, **self.variables).status
-        pytest.fail(dr(self.folder, "show", "latest", **self.variables).out)
 
 
 Fault = Callable[[Desk, subprocess.Popen[bytes]], None]

@@ -9,6 +9,7 @@ from dr.steps.aws_route53 import AwsRoute53Shift
 from dr.steps.cluster_pause import ClusterPause, ClusterResume
 from dr.steps.database_failover import DatabaseFailover
 from dr.steps.database_reprotect import DatabaseReprotect
+from dr.steps.database_restore import DatabaseRestore
 from dr.steps.database_switchover import DatabaseSwitchover
 from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.steps.health_verify import HealthVerify
@@ -32,6 +33,7 @@ CATALOGUE = Catalogue(
         DatabaseReprotect,
         ClusterPause,
         ClusterResume,
+        DatabaseRestore,
         AwsAutoscalingCapacity,
         AwsLambdaInvoke,
         AwsParameter,

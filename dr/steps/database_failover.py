@@ -17,6 +17,8 @@ from dr.targets.protocols import Refused, TargetUnreachable
 from dr.targets.switching import ConnectionPool, DatabaseServer, FencingAgent, ManagedCluster, ServerName
 
 NOT_WRITABLE = ("standby", "fenced")
+NOT_SEEN = ("silent", "absent")
+"""Nothing that could be fenced was found there; so it may be somewhere else."""
 Despite = Literal["overloaded", "unfenced"]
 
 
@@ -114,7 +116,8 @@ class _Failover:
         seen = self.standing()
         writable = [name for name in self._servers() if seen[name] == "writable"]
         old = seen[self._step.primary]
-        fenced = old in NOT_WRITABLE or (old == "silent" and ("unfenced" in self._step.despite or self._cut_off()))
+        vouched_for = "unfenced" in self._step.despite or self._cut_off()
+        fenced = old in NOT_WRITABLE or (old in NOT_SEEN and vouched_for)
         done = len(writable) == 1 and fenced and seen[self._pool_name] == f"taken to {writable[0]}"
         return InPlace(seen) if done else NotInPlace(seen)
 

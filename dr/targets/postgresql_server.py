@@ -4,7 +4,7 @@ It can be opened while the server is down. SQL is connected when it is first nee
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
@@ -12,9 +12,11 @@ import msgspec
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
 from dr.targets.switching import DatabaseServer, Pulse, Situation
+from dr.targets.transport import fresh_directory
 from dr.targets.transport import server_sql as sql
 from dr.targets.transport.data_directory import Commands, DataDirectory
 from dr.targets.transport.dsn import Dsn, check_dsn
+from dr.targets.transport.fresh_directory import AbsolutePath, Backup
 from dr.targets.transport.program import HostName, Programs, programs_on
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ QUICK: Final = 2.0
 GRACE: Final = 2.0
 """Seconds in which a server that was told to start must be there."""
 
-AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/.*[^/]$")]
 Command = Annotated[tuple[str, ...], msgspec.Meta(max_length=50)]
 
 
@@ -56,6 +57,8 @@ class PostgresqlServer(TargetConfig, frozen=True, tag="postgresql-server"):
     password: SecretRef | None = None
     ssh: HostName | None = None
     """A target of type `ssh` with one host: where it runs, if that is another machine."""
+    backup: Backup | None = None
+    """What it can be restored from."""
 
     def __post_init__(self) -> None:
         check_dsn("dsn", self.dsn)
@@ -109,7 +112,12 @@ class PostgresqlDatabaseServer:
         self._directory.take_over()
 
     def situation(self) -> Situation:
-        control = self._directory.control()
+        try:
+            control = self._directory.control()
+        except TargetUnreachable:
+            if self._directory.absent():
+                return "absent"
+            raise
         if not control.clean and self._directory.running():
             [(standby,)] = self._rows("select pg_is_in_recovery()")
             return "standby" if standby else "writable"
@@ -234,6 +242,19 @@ class PostgresqlDatabaseServer:
     def rewind(self, upstream: str) -> None:
         self._disconnect()
         self._directory.rewind(upstream)
+
+    def copy(self, upstream: str, owner: str) -> None:
+        self._disconnect()
+        fresh_directory.copy(self._directory, upstream, owner)
+
+    def restore(self, owner: str) -> Mapping[str, str]:
+        if self._config.backup is None:
+            raise Refused(f"{self._opening.name} has no `backup` in dr.toml")
+        self._disconnect()
+        return fresh_directory.restore(self._directory, self._config.backup, owner)
+
+    def restored(self) -> str:
+        return fresh_directory.restored(self._directory)
 
     def claim(self, owner: str) -> None:
         self._directory.claim(owner)

@@ -11,11 +11,12 @@ import msgspec
 
 from dr.core.step import target
 
-Situation = Literal["writable", "standby", "fenced", "stopped", "crashed"]
+Situation = Literal["writable", "standby", "fenced", "stopped", "crashed", "absent"]
 """How a database server stands.
 
 `writable`: it runs and takes writes. `standby`: it runs and takes none. `fenced`: it is down, and its next start makes
 it a standby. `stopped`, `crashed`: it is down, in order or not, and its next start makes it writable.
+`absent`: it has no data.
 """
 
 
@@ -166,6 +167,26 @@ class DatabaseServer(Protocol):
         Raises:
             Refused: it cannot be rewound; it must be made anew from a backup.
         """
+        ...
+
+    def copy(self, upstream: str, owner: str) -> None:
+        """Make it, which is down or absent, a fenced copy of the server there. What it had is kept, named by `owner`.
+
+        Raises:
+            Refused: it is not down, or the copy cannot be made; then what it has is as it was.
+        """
+        ...
+
+    def restore(self, owner: str) -> Mapping[str, str]:
+        """The same, from its newest backup, which is checked; which one that is.
+
+        Raises:
+            Refused: as before; or there is no backup, or it is not whole.
+        """
+        ...
+
+    def restored(self) -> str:
+        """Who restored what it has from a backup; empty when nobody did."""
         ...
 
     def claim(self, owner: str) -> None:

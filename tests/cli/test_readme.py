@@ -1,11 +1,18 @@
-"""What the README shows of the journal on S3 works as it stands there."""
+"""What the README shows works as it stands there."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+
+from dr.demo import wait
+from dr.load import Document
 from localstack.instance import LocalStack
 from tests.cli.shell import PATIENCE, ROOT, environment, types
+from tests.cluster import LIMIT, cluster
 from tests.localstack_fixture import Buckets
 
 BUCKETS = ("s3://dr-journal-mirror/", "s3://dr-journal/")
@@ -14,8 +21,7 @@ BUCKETS = ("s3://dr-journal-mirror/", "s3://dr-journal/")
 def test_what_the_readme_shows_of_a_home_works_on_localstack(
     tmp_path: Path, localstack: LocalStack, buckets: Buckets
 ) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.partition("<!-- on-localstack -->\n```sh\n")[2].partition("```\n<!-- /on-localstack -->")[0]
+    shown = shown_as("on-localstack", "sh")
     for name, bucket in zip(BUCKETS, (buckets.mirror, buckets.home), strict=True):
         assert name in shown
         shown = shown.replace(name, f"s3://{bucket.name}/")
@@ -30,3 +36,31 @@ def test_what_the_readme_shows_of_a_home_works_on_localstack(
     assert "finished: " in done.stdout
     assert done.stdout.count(": the same") == 2
     assert types(tmp_path)[-1] == "run-ended"
+
+
+def shown_as(mark: str, language: str) -> str:
+    """The block of that language between two marks."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    marked = readme.partition(f"<!-- {mark} -->\n")[2].partition(f"<!-- /{mark} -->")[0]
+    return marked.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def test_the_heartbeat_is_written_through_the_pool_and_read_as_the_runbooks_read_it() -> None:
+    runbook = Document("", (ROOT / "runbooks" / "database-failover.yaml").read_text(encoding="utf-8")).value
+    query = msgspec.convert(runbook, dict)["parameters"]["heartbeat"]["default"]
+    with cluster() as servers:
+        with servers.first.server.connect() as primary:
+            primary.execute(shown_as("heartbeat", "sql").encode())
+            made = primary.execute("select at from dr_heartbeat").fetchall()
+        pool = f"host=127.0.0.1 port={servers.port} dbname=shop user=shop"
+        path = f"{servers.first.config.programs}:{os.environ['PATH']}"
+        writer = subprocess.Popen(
+            ["bash", "-euc", shown_as("heartbeat-writers", "sh")], env={"POOL": pool, "PATH": path},
+            stdout=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait.until(lambda: [(servers.second.ask("select at from dr_heartbeat"),)] != made, LIMIT, "a heartbeat")
+            assert 0 < servers.second.ask(query) < LIMIT
+        finally:
+            os.killpg(writer.pid, signal.SIGKILL)
+            writer.wait()

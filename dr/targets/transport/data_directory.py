@@ -56,7 +56,8 @@ class DataDirectory:
 
     def __init__(self, name: str, commands: Commands, programs: program.Programs, deadline: float) -> None:
         self.deadline = deadline
-        self._name = name
+        self.name = name
+        self.path = commands.data
         self._commands = commands
         self._programs = programs
 
@@ -70,7 +71,7 @@ class DataDirectory:
 
     def control(self) -> Control:
         """Raises TargetUnreachable: it cannot be read."""
-        said = self._look("env", "LC_ALL=C", self._program("pg_controldata"), self._commands.data)
+        said = self.look("env", "LC_ALL=C", self.tool("pg_controldata"), self.path)
         fields = dict(_FIELD.findall(said.out))
         try:
             return Control(
@@ -80,13 +81,22 @@ class DataDirectory:
                 system=fields["Database system identifier"],
             )
         except (KeyError, ValueError):
-            raise TargetUnreachable(f"{self._name}: pg_controldata: {said.words()}") from None
+            raise TargetUnreachable(f"{self.name}: pg_controldata: {said.words()}") from None
+
+    def absent(self) -> bool:
+        """Whether there is no such directory, or nothing in it. Raises TargetUnreachable: that cannot be seen."""
+        if not self.exists(""):
+            return True
+        said = self.look("find", self.path, "-maxdepth", "0", "-empty")
+        if said.status:
+            raise TargetUnreachable(f"{self.name}: {said.words()}")
+        return bool(said.out)
 
     def running(self) -> bool:
         """Whether a server process holds the directory: also a frozen one, and one that pg_ctl is not sure about."""
-        said = self._look(*self._pg_ctl("status"))
+        said = self.look(*self._pg_ctl("status"))
         if said.status not in {0, 1, NOT_RUNNING}:
-            raise TargetUnreachable(f"{self._name}: pg_ctl status: {said.words()}")
+            raise TargetUnreachable(f"{self.name}: pg_ctl status: {said.words()}")
         return said.status != NOT_RUNNING
 
     def stop(self, meanwhile: Callable[[], None] = lambda: None) -> Control:
@@ -107,9 +117,9 @@ class DataDirectory:
         meanwhile()
         while not (control := self.control()).clean:
             if time.monotonic() - began > SURE and not self.running() and not (control := self.control()).clean:
-                raise Refused(f"{self._name} is down, and was not shut down in order ({control.state})")
+                raise Refused(f"{self.name} is down, and was not shut down in order ({control.state})")
             if time.monotonic() > self.deadline:
-                raise TargetUnreachable(f"{self._name} did not shut down in time ({control.state})")
+                raise TargetUnreachable(f"{self.name} did not shut down in time ({control.state})")
             time.sleep(POLL)
         return control
 
@@ -121,9 +131,9 @@ class DataDirectory:
         """
         if not self.running():
             return
-        said = self._change(*self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience()))
+        said = self.change(*self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience()))
         if self.running():
-            raise TargetUnreachable(f"{self._name} does not go down: {said.words()}")
+            raise TargetUnreachable(f"{self.name} does not go down: {said.words()}")
 
     def start(self) -> None:
         """Have it started, if it is not running; that it answers is not waited for.
@@ -135,13 +145,13 @@ class DataDirectory:
             if not self.control().clean:
                 return
             # It is down but for a process that waits for a standby to take its last WAL. Nothing of it is lost.
-            self._change(*self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience()))
-        said = self._given(self._commands.start, "start", "--no-wait", f"--log={self._commands.data}/startup.log")
+            self.change(*self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience()))
+        said = self._given(self._commands.start, "start", "--no-wait", f"--log={self.path}/startup.log")
         if said.status:
-            raise Refused(f"{self._name} does not start: {said.words()}")
+            raise Refused(f"{self.name} does not start: {said.words()}")
 
     def fenced(self) -> bool:
-        return self._exists(FENCE)
+        return self.exists(FENCE)
 
     def fence(self) -> None:
         """Make sure that the server is down and that its next start makes it a standby; durable when this returns.
@@ -167,7 +177,7 @@ class DataDirectory:
             state = self.control().state
             if state not in CLEAN or time.monotonic() > self.deadline:
                 self.unfence()
-                raise Refused(f"{self._name} cannot be fenced: it is not down ({state})")
+                raise Refused(f"{self.name} cannot be fenced: it is not down ({state})")
             time.sleep(POLL)
 
     def unfence(self) -> None:
@@ -176,74 +186,84 @@ class DataDirectory:
     def rewind(self, upstream: str) -> None:
         """Have pg_rewind make it a copy of the server there, and fence it, whatever came of that.
 
+        Its next start streams from there: it takes no connection, to be told so, before it has what was written
+        there while it was rewound.
+
         Raises:
             Refused: pg_rewind says no.
         """
         try:
-            said = self._change(
-                self._program("pg_rewind"), f"--target-pgdata={self._commands.data}", f"--source-server={upstream}"
-            )
+            said = self.change(
+                self.tool("pg_rewind"), "--write-recovery-conf",
+                f"--target-pgdata={self.path}", f"--source-server={upstream}",
+            )  # fmt: skip
         finally:
             self._write(FENCE, "")
         if said.status:
-            raise Refused(f"{self._name} cannot be rewound: {said.words()}")
+            raise Refused(f"{self.name} cannot be rewound: {said.words()}")
 
     def claim(self, owner: str) -> None:
         self._write(CLAIM, owner)
 
     def claimed(self) -> str:
-        """Who claims it; empty when nobody does."""
-        if not self._exists(CLAIM):
-            return ""
-        said = self._look("cat", self._path(CLAIM))
-        if said.status:
-            raise TargetUnreachable(f"{self._name}: {said.words()}")
-        return said.out.strip()
+        """Who claims it; empty when nobody does. Raises TargetUnreachable: there is nothing that could be claimed."""
+        if self.exists(CLAIM):
+            said = self.look("cat", self._path(CLAIM))
+            if said.status:
+                raise TargetUnreachable(f"{self.name}: {said.words()}")
+            return said.out.strip()
+        if self.absent():
+            raise TargetUnreachable(f"{self.name} has no data")
+        return ""
 
     def disclaim(self) -> None:
         self._remove(CLAIM)
 
     def _write(self, file: str, text: str) -> None:
-        self._must("tee", self._path(file), text=text)
-        self._must("sync", self._path(file), self._commands.data)
+        self.must("tee", self._path(file), text=text)
+        self.must("sync", self._path(file), self.path)
 
     def _remove(self, file: str) -> None:
-        self._must("rm", "-f", self._path(file))
-        self._must("sync", self._commands.data)
+        self.must("rm", "-f", self._path(file))
+        self.must("sync", self.path)
 
-    def _exists(self, file: str) -> bool:
-        said = self._look("test", "-e", self._path(file))
+    def exists(self, file: str) -> bool:
+        said = self.look("test", "-e", self._path(file))
         if said.status not in {0, 1}:
-            raise TargetUnreachable(f"{self._name}: {said.words()}")
+            raise TargetUnreachable(f"{self.name}: {said.words()}")
         return said.status == 0
 
     def _path(self, file: str) -> str:
-        return f"{self._commands.data}/{file}"
+        return f"{self.path}/{file}"
 
-    def _program(self, program_name: str) -> str:
+    def tool(self, program_name: str) -> str:
+        """One of PostgreSQL's own."""
         return f"{self._commands.programs}/{program_name}"
 
     def _given(self, configured: tuple[str, ...], *otherwise: str) -> program.Said:
         """Run the command of `dr.toml`, or pg_ctl where there is none."""
         if configured:
             return self._programs.change(configured, self.deadline)
-        return self._change(*self._pg_ctl(*otherwise))
+        return self.change(*self._pg_ctl(*otherwise))
 
     def _pg_ctl(self, *arguments: str) -> tuple[str, ...]:
-        return (self._program("pg_ctl"), *arguments, "--silent", f"--pgdata={self._commands.data}")
+        return (self.tool("pg_ctl"), *arguments, "--silent", f"--pgdata={self.path}")
 
     def _patience(self) -> str:
         return f"--timeout={max(1, round(self.deadline - time.monotonic()))}"
 
-    def _must(self, *arguments: str, text: str = "") -> None:
-        said = self._change(*arguments, text=text)
+    def must(self, *arguments: str, text: str = "") -> None:
+        """Raises TargetUnreachable: it failed."""
+        said = self.change(*arguments, text=text)
         if said.status:
-            raise TargetUnreachable(f"{self._name}: {arguments[0]}: {said.words()}")
+            raise TargetUnreachable(f"{self.name}: {arguments[0]}: {said.words()}")
 
-    def _look(self, *arguments: str) -> program.Said:
+    def look(self, *arguments: str) -> program.Said:
+        """Run a program that changes nothing, where the directory is."""
         return self._programs.look((*self._commands.prefix, *arguments), self.deadline)
 
-    def _change(self, *arguments: str, text: str = "") -> program.Said:
+    def change(self, *arguments: str, text: str = "") -> program.Said:
+        """Run one that may change something; `text` is its standard input."""
         return self._programs.change((*self._commands.prefix, *arguments), self.deadline, text=text)
 
 

@@ -117,26 +117,41 @@ class Hosts:
             return HostAnswer(host=host, status=None, said=_words(error))
         return HostAnswer(host=host, status=0, said="")
 
-    def execute(self, command: str, deadline: float, text: str, most: int) -> tuple[int | None, str]:
+    def execute(self, command: str, deadline: float, text: str, most: int) -> tuple[HostAnswer, str]:
         """Run it on the one host there is, by `deadline` (a time of `time.monotonic`); `text` is its standard input.
 
-        Status and output, as `HostAnswer` has them; of the output the last `most` bytes.
+        Returns how it ended, with the last `most` bytes of its standard output, and the end of its standard error.
         """
         self._deadline = deadline
-        [answer] = self._each(lambda host: self._command(host, command, text, most), self.hosts, 1, lambda _: True)
-        return answer.status, answer.said
+        complaints: list[str] = []
 
-    def _command(self, host: str, command: str, text: str = "", most: int = MOST_OUTPUT) -> HostAnswer:
+        def command_on(host: str) -> HostAnswer:
+            return self._command(host, command, text, most, complaints)
+
+        [answer] = self._each(command_on, self.hosts, 1, lambda _: True)
+        return answer, "".join(complaints)
+
+    def _command(
+        self,
+        host: str,
+        command: str,
+        text: str = "",
+        most: int = MOST_OUTPUT,
+        complaints: list[str] | None = None,
+    ) -> HostAnswer:
+        """With `complaints` the standard error goes there, and does not stand among the output."""
         try:
             transport = self._client(host).get_transport()
             assert transport is not None
             with transport.open_session(timeout=self._left()) as channel:
-                channel.set_combine_stderr(True)
+                channel.set_combine_stderr(complaints is None)
                 channel.settimeout(self._left())
                 channel.exec_command(command)
                 channel.sendall(text.encode())
                 channel.shutdown_write()
                 said = self._output(channel, most)
+                if complaints is not None and channel.recv_stderr_ready():
+                    complaints.append(channel.recv_stderr(MOST_OUTPUT).decode("utf-8", "replace").strip())
                 channel.status_event.wait(self._left())
                 status = channel.exit_status
         except (paramiko.SSHException, OSError, EOFError) as error:

@@ -72,7 +72,7 @@ class SshPrograms:
         return said
 
     def _run(self, argv: Sequence[str], deadline: float, text: str = "", most: int = MOST_OUTPUT) -> Said:
-        status, said = self._hosts.execute(shlex.join(argv), deadline, text, most)
-        if status is None:
-            raise TargetUnreachable(f"{self._name}: {self._hosts.hosts[0]}: {said}")
-        return Said(status, said, "")
+        answer, error = self._hosts.execute(shlex.join(argv), deadline, text, most)
+        if answer.status is None:
+            raise TargetUnreachable(f"{self._name}: {answer.host}: {answer.said}")
+        return Said(answer.status, answer.said, error)

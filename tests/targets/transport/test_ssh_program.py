@@ -51,7 +51,13 @@ def test_arguments_and_input_arrive_as_they_are(only: Fleet) -> None:
     with programs(only) as here:
         assert here.look(["printf", "%s|", "a b", "$(id)", "x;y", "*", "'"], soon()).out == "a b|$(id)|x;y|*|'|"
         said = here.change(["cat", "-"], soon(), text="one\n$(two)\n")
-        assert (said.status, said.out) == (0, "one\n$(two)")
+        assert (said.status, said.out, said.error) == (0, "one\n$(two)", "")
+
+
+def test_what_it_complains_about_does_not_stand_among_its_output(only: Fleet) -> None:
+    with programs(only) as here:
+        said = here.look(sh("echo found; echo missing >&2"), soon())
+    assert (said.out, said.error) == ("found", "missing")
 
 
 @pytest.mark.parametrize("status", [0, 1, 3])

@@ -1,0 +1,74 @@
+"""Where an operator changes the primary of a cluster: a folder with the runbooks, and which server has which role."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import PATIENCE, ROOT, Outcome, command, dr, environment, types, until, write
+from tests.cluster import Cluster, Node
+from tests.website import Site
+
+SWITCH = "runbooks/database-switchover.yaml"
+FAIL = "runbooks/database-failover.yaml"
+BACK = "runbooks/failback.yaml"
+RESTORE = "runbooks/restore-from-backup.yaml"
+
+
+class Desk:
+    """The runbooks are those of the project, but that nothing is waited for as long as there."""
+
+    def __init__(self, folder: Path, servers: Cluster, shop: Site, primary: Node, standby: Node) -> None:
+        self.folder = folder
+        self.servers = servers
+        self.shop = shop
+        self.primary, self.standby = primary, standby
+        self.variables = {"PGTEST": servers.secrets["env:PGTEST"]}
+        toml = servers.toml() + f'[environments.test.targets.shop]\ntype = "http"\nurl = "{shop.url}"\n'
+        texts = {name: quick((ROOT / name).read_text(encoding="utf-8")) for name in (SWITCH, FAIL, BACK, RESTORE)}
+        write(folder, {"dr.toml": toml, **texts})
+
+    def dr(self, *arguments: str) -> Outcome:
+        return dr(self.folder, *arguments, **self.variables)
+
+    def arguments(self, runbook: str) -> tuple[str, ...]:
+        roles = (f"primary={self.primary.name}", "-p", f"standby={self.standby.name}")
+        return ("run", runbook, "--env", "test", "--yes", "-p", *roles)
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The switchover, in the background."""
+        process = subprocess.Popen(
+            command(*self.arguments(SWITCH)), cwd=self.folder, env=environment(self.folder, **self.variables),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(PATIENCE)
+
+    def until(self, boundary: str, process: subprocess.Popen[bytes]) -> None:
+        """Return as soon as there is such an entry, or the process has ended."""
+        until(lambda: boundary in types(self.folder) or process.poll() is not None)
+
+    def to_the_end(self, answer: str = "retry") -> None:
+        """What an operator does: resume, and where there is a question, answer it."""
+        status = self.dr("resume", "latest").status
+        for _ in range(5):
+            if status in {0, 13}:
+                return
+            assert status == 5, self.dr("show", "latest").out
+            status = self.dr("answer", "latest", answer).status
+        pytest.fail(self.dr("show", "latest").out)
+
+
+def quick(runbook: str) -> str:
+    """The same, where what is seen once is good enough, and what cannot become well is not waited for long."""
+    return (
+        runbook.replace("  hold: 5s\n  checks", "  checks")
+        .replace("  within: 30s\n", "  within: 1s\n")
+        .replace("      diverged:", "      streams_within: 1s\n      diverged:")
+    )

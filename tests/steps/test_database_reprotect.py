@@ -1,0 +1,105 @@
+"""Ways back for an old primary, each on real servers; the cheap ones are also in the tests of both role changes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dr.core.duration import parse_duration
+from dr.core.step import InPlace, NotInPlace
+from dr.demo import wait
+from dr.steps.database_reprotect import DatabaseReprotect, Diverged
+from dr.targets.protocols import Refused, TargetConfig
+from tests.cluster import LIMIT, Cluster, Watch, cluster
+from tests.here import World
+
+
+@pytest.fixture
+def servers() -> Iterator[Cluster]:
+    with cluster() as started:
+        yield started
+
+
+def step(diverged: Diverged, standby: str = "db1", primary: str = "db2") -> DatabaseReprotect:
+    return DatabaseReprotect(
+        standby=standby, primary=primary, diverged=diverged, streams_within=parse_duration("1s")
+    )  # fmt: skip
+
+
+def make(servers: Cluster, step: DatabaseReprotect, **targets: TargetConfig) -> dict[str, object]:
+    with World({**servers.targets(), **targets}, servers.secrets).act() as here:
+        facts = dict(step.apply(here))
+        assert isinstance(step.observe(here), InPlace)
+    return facts
+
+
+def part_for_good(servers: Cluster) -> None:
+    """The standby becomes a primary; the old one writes on for so long that its WAL since then is gone, and dies."""
+    servers.second.ask("select pg_promote()")
+    with servers.first.server.connect() as old:
+        old.execute("alter system set wal_keep_size = 0")
+        old.execute("select pg_reload_conf()")
+        old.execute("insert into writes values (-7, 'never received')")
+        fork = old.execute("select pg_walfile_name(pg_current_wal_lsn())").fetchone()
+        assert fork is not None
+        for _ in range(3):
+            old.execute("select pg_switch_wal()")
+            old.execute("checkpoint")
+        wal = servers.first.server.data / "pg_wal"
+        wait.until(lambda: not (wal / str(fork[0])).exists(), LIMIT, "its WAL is gone")
+    servers.first.kill()
+
+
+def beside(servers: Cluster, what: str) -> list[Path]:
+    """Directories beside the first server's data."""
+    return sorted(servers.first.server.data.parent.glob(f"db1.{what}-*"))
+
+
+def test_an_old_primary_whose_wal_is_gone_is_copied_anew_and_its_old_data_are_kept(servers: Cluster) -> None:
+    part_for_good(servers)
+    unfinished = servers.first.server.data.with_name("db1.fresh-of-one-that-was-killed")
+    unfinished.mkdir()
+    with Watch(servers) as watch:
+        with pytest.raises(Refused, match=r"db1 cannot be rewound: .*; `diverged: copy` makes it a fresh copy"):
+            make(servers, step("rewind"))
+        assert make(servers, step("copy")) == {"way": "copied"}
+    assert not watch.two_writable
+    assert servers.second.writable()
+    assert -7 not in servers.ids(servers.first)
+    [kept] = beside(servers, "before")
+    assert (kept / "PG_VERSION").exists()
+    assert not beside(servers, "fresh")
+    assert make(servers, step("copy")) == {"way": "as it was"}
+    assert beside(servers, "before") == [kept]
+
+
+def test_a_server_without_data_becomes_a_standby_only_where_a_copy_is_allowed(servers: Cluster) -> None:
+    servers.second.kill()
+    servers.second.server.data.rename(servers.second.server.data.with_name("lost"))
+    for_rewind = step("rewind", standby="db2", primary="db1")
+    with World(servers.targets(), servers.secrets).look() as here:
+        assert for_rewind.observe(here) == NotInPlace({"db1": "writable", "db2": "absent"})
+    with pytest.raises(Refused, match="db2 has no data; `diverged: copy`"):
+        make(servers, for_rewind)
+    assert make(servers, step("copy", standby="db2", primary="db1")) == {"way": "copied"}
+
+
+def test_a_copy_that_cannot_be_made_leaves_the_old_data_where_they_are(servers: Cluster) -> None:
+    part_for_good(servers)
+    data = servers.first.server.data
+    was = data.stat().st_ino
+    nobody = msgspec.structs.replace(servers.second.config, replication="host=127.0.0.1 port=1 user=postgres")
+    with pytest.raises(Refused, match=r"db1: pg_basebackup: .*Connection refused"):
+        make(servers, step("copy"), db2=nobody)
+    assert data.stat().st_ino == was
+    assert not beside(servers, "before")
+
+
+def test_a_server_that_takes_writes_is_never_copied_over(servers: Cluster) -> None:
+    """Safety rule 10."""
+    servers.second.ask("select pg_promote()")
+    with pytest.raises(Refused, match="db1 takes writes itself: fence it by hand, at once"):
+        make(servers, step("copy"))
+    assert servers.first.writable()
+    assert not beside(servers, "before")
