@@ -68,6 +68,22 @@ class Api:
         """The same for a call that must not be repeated: a message sent, a function invoked."""
         return self._call(service, operation, parameters, 1)
 
+    def body(self, stream: Any, most: int) -> bytes:
+        """What a streamed part of an answer holds.
+
+        Raises:
+            LookupError: it is longer than `most` bytes (safety rule 15).
+            TargetUnreachable: it did not come in time.
+        """
+        name = self._opening.name
+        try:
+            content: bytes = within(self.remaining(), partial(stream.read, most + 1), discard=lambda _: None)
+        except (TimeoutError, BotoCoreError) as error:
+            raise TargetUnreachable(f"{name}: the answer broke off: {str(error)[:MOST_TEXT]}") from None
+        if len(content) > most:
+            raise LookupError(f"{name}: the answer is longer than {most:,} bytes")
+        return content
+
     def _call(self, service: str, operation: str, parameters: dict[str, Any], tries: int) -> dict[str, Any]:
         name, what = self._opening.name, f"{service} {operation}"
         try:
