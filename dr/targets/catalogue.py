@@ -18,6 +18,7 @@ from dr.targets import (
     sns,
     ssh,
     ssm_flags,
+    unleash,
 )
 from dr.targets.protocols import Opening, Target, TargetConfig
 
@@ -34,6 +35,7 @@ _OPENERS: Final[Mapping[type[TargetConfig], Callable[[Any, Opening], Target]]] =
     aws.Aws: aws.open_target,
     ssm_flags.SsmFlags: ssm_flags.open_target,
     appconfig_flags.AppConfigFlags: appconfig_flags.open_target,
+    unleash.Unleash: unleash.open_target,
     sns.Sns: sns.open_target,
     apprise_url.Apprise: apprise_url.open_target,
     ssh.SshGroup: ssh.open_target,

@@ -5,12 +5,12 @@ http.client and ssl are loaded when the first one is opened: together they cost 
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
-from urllib.parse import urlsplit
 
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import HttpReply, HttpRequest, Opening, TargetConfig
+from dr.targets.transport.http_address import check_address
 
 if TYPE_CHECKING:
     from dr.targets.transport.http_exchange import Client
@@ -27,7 +27,7 @@ class Http(TargetConfig, frozen=True, tag="http"):
     """Its address; the paths of checks are put after it."""
 
     def __post_init__(self) -> None:
-        _check_address(self.url, "an endpoint that is probed must not need one")
+        check_address(self.url, "an endpoint that is probed must not need one")
 
 
 class HttpApi(TargetConfig, frozen=True, tag="http-api"):
@@ -43,7 +43,7 @@ class HttpApi(TargetConfig, frozen=True, tag="http-api"):
     """Other headers with secrets: the whole value stands where the reference points."""
 
     def __post_init__(self) -> None:
-        _check_address(self.url, "put it into `bearer` or `secret_headers` by reference")
+        check_address(self.url, "put it into `bearer` or `secret_headers` by reference")
         if self.bearer is not None:
             check_reference("bearer", self.bearer)
         for name, reference in self.secret_headers.items():
@@ -97,13 +97,3 @@ class Service:
     def send(self, request: HttpRequest, *, timeout: float) -> HttpReply:
         headers = {**request.headers, **self._secrets}
         return self._client.send(msgspec.structs.replace(request, headers=headers), timeout)
-
-
-def _check_address(url: str, instead: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("url: write http://HOST:PORT or https://HOST:PORT, with a path if it has one")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(f"url: it holds a user name or password; {instead}")
-    if parts.port == 0:
-        raise ValueError("url: there is no port 0")
