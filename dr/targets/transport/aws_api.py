@@ -1,11 +1,13 @@
 """Calls to AWS within a deadline; its errors in the words of `dr.targets.protocols`. Loads boto3."""
 
+import copy
 import re
 import time
 from functools import partial
 from typing import Any, Final
 
 import boto3
+import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
@@ -50,6 +52,13 @@ class Api:
         self._deadline = time.monotonic() + opening.timeout
         self._session: Any = None
         self._clients: dict[tuple[str, int], Any] = {}
+
+    def in_region(self, region: str) -> "Api":
+        """The same account in another region, with the same deadline."""
+        other = copy.copy(self)
+        other._access = msgspec.structs.replace(self._access, region=region)  # noqa: SLF001 - another of this class
+        other._session, other._clients = None, {}  # noqa: SLF001 - the same
+        return other
 
     def remaining(self) -> float:
         """Seconds until every call must have returned; never negative."""
