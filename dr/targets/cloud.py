@@ -80,6 +80,14 @@ class WeightedRecords(Protocol):
         """The weights by the records' identifiers, as the zone has them. Raises LookupError when there are none."""
         ...
 
+    def health(self, zone: str, name: str, kind: str) -> Mapping[str, bool | None]:
+        """What their health checks say, by the records' identifiers.
+
+        False: the zone does not answer with that record, whatever its weight. None: it has no health check, or one that
+        does not tell what it sees, or has not seen anything yet.
+        """
+        ...
+
     def write(self, zone: str, name: str, kind: str, weights: Mapping[str, int], *, expected: Mapping[str, int]) -> str:
         """Set these weights, all or none, and leave the rest of each record; the id of the change, empty for none.
 
