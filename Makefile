@@ -4,11 +4,12 @@
 #   make demo    the incident happens and is recovered          make test    lint, and the tests with coverage
 #   make lint    ruff, mypy, import-linter                      make bench   the speed goals, beside other tools
 #   make lock    renew the lock files from pyproject.toml       make clean   remove what these made
+#   make unleash       the tests of the flag store Unleash against its own server (190 MB of npm packages, Node 20)
 #   make localstack    AWS on this machine until Ctrl-C: S3, KMS, SNS, SQS, SSM, filled (PORT=4566)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench lock clean debian localstack localstack-if-possible
+.PHONY: help demo test lint bench lock unleash clean debian localstack localstack-if-possible
 
 VENV  := .venv
 PY    := $(VENV)/bin/python
@@ -40,6 +41,9 @@ lint: $(READY)
 	$(PY) -m ruff check --quiet
 	$(PY) -m mypy --no-error-summary
 	@$(VENV)/bin/lint-imports --no-logo >build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
+
+unleash: build/unleash/.ready
+	$(PY) -m pytest tests/targets/test_unleash.py tests/targets/test_flag_stores.py
 
 bench: $(READY) $(PEERS)/.ready $(CLOUD)/.ready $(PATRONI)/.ready
 	$(PY) -m benchmarks $(ARGS)
@@ -81,6 +85,12 @@ $(PATRONI)/.ready: tests/patroni/patroni.lock | $(READY)
 # Which release of LocalStack it is depends on the Python versions of this machine: localstack/install.py
 $(CLOUD)/.ready: localstack/install.py $(wildcard localstack/*.lock) | $(READY)
 	@$(PY) -m localstack.install $(CLOUD)
+	@touch $@
+
+build/unleash/.ready: | $(READY)
+	@echo "installing Unleash's server into build/unleash"
+	@mkdir -p build/unleash
+	@npm install --prefix build/unleash --no-audit --no-fund --no-save --omit=dev --loglevel=error unleash-server@7.5.1
 	@touch $@
 
 localstack-if-possible:

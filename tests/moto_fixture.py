@@ -21,11 +21,19 @@ class Moto:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
+        self._session = boto3.Session()
+        self._clients: dict[tuple[str, str], Any] = {}
 
-    def client(self, service: str) -> Any:
-        return boto3.Session().client(
+    def client(self, service: str, region: str = REGION) -> Any:
+        """A client that stands outside dr, made once: making one costs more than what a test asks of it."""
+        if (service, region) not in self._clients:
+            self._clients[service, region] = self._make(service, region)
+        return self._clients[service, region]
+
+    def _make(self, service: str, region: str) -> Any:
+        return self._session.client(
             service,
-            region_name=REGION,
+            region_name=region,
             endpoint_url=self.endpoint,
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],

@@ -118,6 +118,7 @@ SKIPS = {
     "fixture": "import pytest\n@pytest.fixture\ndef proxy(): pytest.skip('no proxy here')\ndef test_it(proxy): pass\n",
     "module": "import pytest\npytest.skip('no proxy here', allow_module_level=True)\n",
 }
+OPT_IN = "import pytest\n@pytest.mark.opt_in('make it')\n" + SKIPS["call"].partition("\n")[2]
 EXPECTED_FAILURE = "import pytest\n@pytest.mark.xfail(reason='known')\ndef test_it(): raise OSError\n"
 
 
@@ -144,6 +145,11 @@ def test_every_way_to_skip_fails_where_everything_is_required(tmp_path: Path) ->
 
 def test_a_skip_stays_a_skip_on_a_laptop(tmp_path: Path) -> None:
     assert f"{len(SKIPS)} skipped" in run_pytest(tmp_path, SKIPS, require_all="").splitlines()[-1]
+
+
+def test_an_opt_in_that_is_not_taken_stays_a_skip(tmp_path: Path) -> None:
+    output = run_pytest(tmp_path, {"large": OPT_IN}, require_all="1")
+    assert "1 skipped" in output.splitlines()[-1]
 
 
 def test_an_expected_failure_is_no_skip(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from dr.core.step import Catalogue
 from dr.steps.aws_autoscaling import AwsAutoscalingCapacity
 from dr.steps.aws_lambda import AwsLambdaInvoke
 from dr.steps.aws_parameter import AwsParameter
-from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote
+from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote, AwsRdsSwitchover
+from dr.steps.aws_rds_global import AwsRdsGlobalFailover, AwsRdsGlobalSwitchover
 from dr.steps.aws_route53 import AwsRoute53Shift
 from dr.steps.cluster_pause import ClusterPause, ClusterResume
 from dr.steps.database_failover import DatabaseFailover
@@ -39,6 +40,9 @@ CATALOGUE = Catalogue(
         AwsParameter,
         AwsRdsFailover,
         AwsRdsPromote,
+        AwsRdsSwitchover,
+        AwsRdsGlobalFailover,
+        AwsRdsGlobalSwitchover,
         AwsRoute53Shift,
         HttpRequestStep,
         Notify,

@@ -1,12 +1,14 @@
-"""`aws.rds.promote` and `aws.rds.failover`: databases that Amazon RDS and Aurora run change their roles."""
+"""`aws.rds.promote`, `.failover` and `.switchover`: databases that Amazon RDS and Aurora run change their roles."""
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Final
 
 import msgspec
 
 from dr.core.duration import Duration, duration
-from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, target
-from dr.targets.cloud import CloudAccount, ManagedCluster, ManagedDatabases, ManagedInstance
+from dr.core.step import Evidence, Here, Observation, Reversal, Step, target
+from dr.core.waiting import Seen, await_effect
+from dr.targets.cloud import CloudAccount, ManagedCluster, ManagedDatabases, ManagedInstance, NotReady, SourceMayWrite
 from dr.targets.protocols import Conflict
 
 EVERY: Final = 2.0
@@ -16,10 +18,6 @@ BEGINS_WITHIN: Final = 60.0
 AVAILABLE: Final = "available"
 
 Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,62}$")]
-
-
-class SourceMayWrite(Exception):
-    """The instance that a replica follows may still take writes (safety rule 10)."""
 
 
 class AwsRdsPromote(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,19 +51,16 @@ class AwsRdsPromote(Step, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def observe(self, here: Here) -> Observation:
         """After the promotion was asked for, it is waited for."""
-        began = here.now()
-        while True:
+
+        def look() -> Seen:
             now = self._databases(here).instance(self.replica)
             idle = now.status == AVAILABLE
-            if idle and not now.follows:
-                return InPlace(_instance_facts(now))
-            waited = here.now() - began
-            if not here.attempt and now.follows:
-                return NotInPlace(_instance_facts(now))
-            if waited >= self.within or (idle and waited >= min(BEGINS_WITHIN, self.within)):
-                return NotInPlace(_instance_facts(now))
-            here.say(f"{self.replica} is {now.status}")
-            here.sleep(min(EVERY, self.within - waited))
+            # A replica that is being backed up, say, is not on its way to be promoted.
+            settled = idle or (not here.attempt and bool(now.follows))
+            words = f"{self.replica} is {now.status}"
+            return Seen(done=idle and not now.follows, settled=settled, facts=_instance_facts(now), words=words)
+
+        return _await(here, look, self.within)
 
     def apply(self, here: Here) -> Evidence:
         databases = self._databases(here)
@@ -146,22 +141,96 @@ class AwsRdsFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=True
         return {"before": _cluster_facts(now)}
 
     def _await(self, here: Here, writer: str) -> Observation:
-        """Wait for that writer once a change was asked for; and always while the cluster is changing."""
-        began = here.now()
-        while True:
+        def look() -> Seen:
             now = self._read(here)
             idle = now.status == AVAILABLE
-            if idle and now.writer == writer:
-                return InPlace(_cluster_facts(now))
-            waited = here.now() - began
-            begun = min(BEGINS_WITHIN, self.within) if here.attempt else 0.0
-            if waited >= self.within or (idle and waited >= begun):
-                return NotInPlace(_cluster_facts(now))
-            here.say(f"{self.cluster} is {now.status}, its writer {now.writer or 'nobody'}")
-            here.sleep(min(EVERY, self.within - waited))
+            words = f"{self.cluster} is {now.status}, its writer {now.writer or 'nobody'}"
+            return Seen(done=idle and now.writer == writer, settled=idle, facts=_cluster_facts(now), words=words)
+
+        return _await(here, look, self.within)
 
     def _read(self, here: Here) -> ManagedCluster:
         return here.reach(CloudAccount, self.account).databases.cluster(self.cluster)
+
+
+class AwsRdsSwitchover(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make an Oracle read replica of Amazon RDS the primary, and its source a replica of it, without loss (Data Guard).
+
+    RDS offers this for Oracle alone; for others, `aws.rds.promote`. Undone by switching over to the former primary.
+    """
+
+    kind: ClassVar[str] = "aws.rds.switchover"
+    reversal: ClassVar[Reversal] = "undo"
+
+    account: Annotated[str, target(CloudAccount)]
+    """Target that is the account, in the region of the replica."""
+    replica: Identifier
+    within: Duration = duration("30m")
+    """How long it may take."""
+
+    def summary(self) -> str:
+        return f"Switch over to the read replica {self.replica} of {self.account}"
+
+    def takes(self) -> float:
+        return self.within
+
+    def preview(self, here: Here) -> Evidence:
+        """The replica as it stands."""
+        return _roles(self._databases(here).instance(self.replica))
+
+    def observe(self, here: Here) -> Observation:
+        return self._await(here, lambda now: not now.follows and bool(now.followers))
+
+    def apply(self, here: Here) -> Evidence:
+        now = self._databases(here).instance(self.replica)
+        if not now.follows and not now.followers:
+            raise LookupError(f"{self.replica} follows no instance with which it could change roles")
+        if now.follows:
+            _refuse_unless_idle(self.replica, now.status)
+            self._databases(here).switch_over(self.replica)
+        return {"before": _roles(now)}
+
+    def undo(self, here: Here, before: Evidence) -> Evidence:
+        """Only what this step did is undone: a former primary that follows another one by now is a Conflict."""
+        former = str(before["follows"])
+        if former.startswith("arn:"):
+            raise LookupError(f"the former primary {former} stands in another region: switch over to it from there")
+        now = self._databases(here).instance(former)
+        if now.follows:
+            if now.follows != self.replica:
+                raise Conflict(f"{former} follows {now.follows}, not {self.replica} any more")
+            _refuse_unless_idle(former, now.status)
+            self._databases(here).switch_over(former)
+        return {"before": _roles(now)}
+
+    def observe_undone(self, here: Here, before: Evidence) -> Observation:
+        return self._await(here, lambda now: now.follows == before["follows"])
+
+    def _await(self, here: Here, done: Callable[[ManagedInstance], bool]) -> Observation:
+        def look() -> Seen:
+            now = self._databases(here).instance(self.replica)
+            idle = now.status == AVAILABLE
+            words = f"{self.replica} is {now.status}"
+            return Seen(done=idle and done(now), settled=idle, facts=_roles(now), words=words)
+
+        return _await(here, look, self.within)
+
+    def _databases(self, here: Here) -> ManagedDatabases:
+        return here.reach(CloudAccount, self.account).databases
+
+
+def _await(here: Here, look: Callable[[], Seen], within: float) -> Observation:
+    return await_effect(here, look, within=within, every=EVERY, begins_within=BEGINS_WITHIN)
+
+
+def _refuse_unless_idle(name: str, status: str) -> None:
+    """Safety rule 9: a planned change refuses before it touches anything. Raises NotReady."""
+    if status != AVAILABLE:
+        raise NotReady(f"{name} is {status}; roles are changed only when it is {AVAILABLE}")
+
+
+def _roles(instance: ManagedInstance) -> Evidence:
+    return {**_instance_facts(instance), "followers": list(instance.followers)}
 
 
 def _instance_facts(instance: ManagedInstance) -> Evidence:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, target
-from dr.targets.cloud import CloudAccount, WeightedRecords
+from dr.targets.cloud import CloudAccount, NotReady, WeightedRecords
 
 EVERY = 1.0
 """Seconds between two looks whether all name servers have it; it takes up to a minute."""
@@ -18,8 +18,9 @@ Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 class AwsRoute53Shift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Set the weights of DNS records in Amazon Route 53, all at once. Undone by the weights they had.
 
-    Seen at the zone. Resolvers go on with the old answer for the records' time to live, and some clients for longer:
-    verify that traffic moved by a health check after it.
+    Refused when it would send traffic to a record whose health check fails. Seen at the zone. Resolvers go on with the
+    old answer for the records' time to live, and some clients for longer: verify that traffic moved by a health check
+    after it.
     """
 
     kind: ClassVar[str] = "aws.route53.shift"
@@ -56,6 +57,7 @@ class AwsRoute53Shift(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         after = {**before, **self.weights}
         if not any(after.values()):
             raise LookupError(f"with all weights 0, Route 53 would answer with every record of {self.name} alike")
+        self._refuse_unhealthy(here, before)
         return self._write(here, self.weights, before)
 
     def undo(self, here: Here, before: Evidence) -> Evidence:
@@ -68,6 +70,15 @@ class AwsRoute53Shift(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         now = self._read(here)
         return InPlace(_facts(now)) if now == _weights(before) else NotInPlace(_facts(now))
+
+    def _refuse_unhealthy(self, here: Here, before: Mapping[str, int]) -> None:
+        """Raises NotReady: a record that is to answer more often is one that Route 53 does not answer with."""
+        more = {identifier for identifier, weight in self.weights.items() if weight > before[identifier]}
+        health = self._records(here).health(self.zone, self.name, self.type) if more else {}
+        if sick := sorted(identifier for identifier in more if health[identifier] is False):
+            raise NotReady(
+                f"the health check of {', '.join(sick)} fails: Route 53 does not answer with it, whatever its weight"
+            )
 
     def _write(self, here: Here, weights: Mapping[str, int], expected: Mapping[str, int]) -> Evidence:
         """Set them, and wait until all name servers of the zone have them."""

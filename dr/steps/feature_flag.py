@@ -1,11 +1,14 @@
 """`feature.disable` and `feature.enable`: one feature flag, off or on."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, target
 from dr.targets.protocols import FlagState, FlagStore
+
+EVERY: Final = 1.0
+"""Seconds between two looks at a flag that is being handed out; that takes a second or half an hour."""
 
 
 class FeatureFlag(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,13 +27,13 @@ class FeatureFlag(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return _facts(here.reach(FlagStore, self.store).read(self.flag))
 
     def observe(self, here: Here) -> Observation:
-        state = here.reach(FlagStore, self.store).read(self.flag)
+        state = self._arrived(here)
         done = state == self._wanted(state) and not self._overruled(state)
         return InPlace(_facts(state)) if done else NotInPlace(_facts(state))
 
     def apply(self, here: Here) -> Evidence:
         store = here.reach(FlagStore, self.store)
-        before = store.read(self.flag)
+        before = self._arrived(here)
         if self._overruled(before):
             raise LookupError(
                 f"the flag {self.flag!r} has targeting rules; they decide before the default variant does"
@@ -45,8 +48,15 @@ class FeatureFlag(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return _facts(store.write(self.flag, state, expected=self._wanted(state)))
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
-        state = here.reach(FlagStore, self.store).read(self.flag)
+        state = self._arrived(here)
         return InPlace(_facts(state)) if _facts(state) == before else NotInPlace(_facts(state))
+
+    def _arrived(self, here: Here) -> FlagState:
+        """The flag, once every application is given it as it stands."""
+        while (state := here.reach(FlagStore, self.store).read(self.flag)).arriving:
+            here.say(f"{self.flag} is {state}, and not everyone is given that yet")
+            here.sleep(EVERY)
+        return state
 
     def _wanted(self, state: FlagState) -> FlagState:
         """The flag as this step leaves it."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from dr.targets import (
     ansible,
+    appconfig_flags,
     apprise_url,
     aws,
     fence_commands,
@@ -21,6 +22,7 @@ from dr.targets import (
     sns,
     ssh,
     ssm_flags,
+    unleash,
 )
 from dr.targets.protocols import Opening, Target, TargetConfig
 
@@ -40,6 +42,8 @@ _OPENERS: Final[Mapping[type[TargetConfig], Callable[[Any, Opening], Target]]] =
     http_endpoint.HttpApi: http_endpoint.open_target,
     aws.Aws: aws.open_target,
     ssm_flags.SsmFlags: ssm_flags.open_target,
+    appconfig_flags.AppConfigFlags: appconfig_flags.open_target,
+    unleash.Unleash: unleash.open_target,
     sns.Sns: sns.open_target,
     apprise_url.Apprise: apprise_url.open_target,
     ssh.SshGroup: ssh.open_target,

@@ -80,6 +80,14 @@ class WeightedRecords(Protocol):
         """The weights by the records' identifiers, as the zone has them. Raises LookupError when there are none."""
         ...
 
+    def health(self, zone: str, name: str, kind: str) -> Mapping[str, bool | None]:
+        """What their health checks say, by the records' identifiers.
+
+        False: the zone does not answer with that record, whatever its weight. None: it has no health check, or one that
+        does not tell what it sees, or has not seen anything yet.
+        """
+        ...
+
     def write(self, zone: str, name: str, kind: str, weights: Mapping[str, int], *, expected: Mapping[str, int]) -> str:
         """Set these weights, all or none, and leave the rest of each record; the id of the change, empty for none.
 
@@ -105,13 +113,23 @@ class Functions(Protocol):
         ...
 
 
+class NotReady(Exception):
+    """Something else is going on there, or it is not in the state that a change of roles needs."""
+
+
+class SourceMayWrite(Exception):
+    """What writes now may go on taking writes beside the one that is to (safety rule 10)."""
+
+
 class ManagedInstance(msgspec.Struct, frozen=True, kw_only=True):
     """A database server that the cloud runs."""
 
     status: str
     """In the cloud's own word; `available` when nothing is going on."""
     follows: str
-    """The instance it is a read replica of; empty when it is none."""
+    """The instance it is a read replica of; empty when it is none. In another region, its ARN."""
+    followers: tuple[str, ...]
+    """Its own read replicas."""
 
 
 class ManagedCluster(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +139,20 @@ class ManagedCluster(msgspec.Struct, frozen=True, kw_only=True):
     writer: str
     """Empty while there is none."""
     members: tuple[str, ...]
+
+
+class GlobalCluster(msgspec.Struct, frozen=True, kw_only=True):
+    """Clusters in several regions, of which one writes; each is named by its ARN."""
+
+    status: str
+    """In the cloud's own word; `available` when it is well."""
+    changing: str
+    """What a change of the writer that is under way is doing; empty when there is none."""
+    writer: str
+    """Empty while there is none."""
+    members: tuple[str, ...]
+    behind: tuple[str, ...]
+    """Members that do not have what the writer has, and are not about to."""
 
 
 class ManagedDatabases(Protocol):
@@ -134,12 +166,28 @@ class ManagedDatabases(Protocol):
         """Make a read replica an instance of its own. Raises LookupError when that is refused."""
         ...
 
+    def switch_over(self, name: str) -> None:
+        """Make a read replica the primary, and its source a replica of it. Raises LookupError when that is refused."""
+        ...
+
     def cluster(self, name: str) -> ManagedCluster:
         """Raises LookupError when there is none."""
         ...
 
     def fail_over(self, cluster: str, to: str) -> None:
         """Make that member the writer. Raises LookupError when that is refused."""
+        ...
+
+    def global_cluster(self, name: str) -> GlobalCluster:
+        """Raises LookupError when there is none."""
+        ...
+
+    def switch_over_globally(self, name: str, to: str) -> None:
+        """Make that cluster the writer, without loss. Raises LookupError when that is refused."""
+        ...
+
+    def fail_over_globally(self, name: str, to: str) -> None:
+        """Make that cluster the writer; what it did not have yet is lost. Raises LookupError when that is refused."""
         ...
 
 

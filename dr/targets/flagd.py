@@ -9,7 +9,6 @@ from typing import ClassVar, Final, Literal
 import msgspec
 
 from dr.targets.protocols import (
-    Conflict,
     DatabaseName,
     FlagState,
     LocalPath,
@@ -19,6 +18,7 @@ from dr.targets.protocols import (
     TargetUnreachable,
 )
 from dr.targets.transport import json_text
+from dr.targets.transport.flags import listed, must_write
 from dr.targets.transport.program import HostName
 from dr.targets.transport.textfile import AnyFile, file_on
 
@@ -26,7 +26,6 @@ STANDBY: Final = "standby"
 PRIMARY: Final = "primary"
 # By the flag's name and the caller's key: with growing weights of the first bucket nobody goes back and forth.
 BUCKET_BY: Final = {"cat": [{"var": "$flagd.flagKey"}, {"var": "targetingKey"}]}
-MOST_NAMES: Final = 10
 
 
 class FlagdFile(TargetConfig, frozen=True, tag="flagd-file"):
@@ -89,15 +88,11 @@ class FlagdFileStore:
     def _changed(self, text: str, flag: str, state: FlagState, expected: FlagState) -> str:
         stored = _find(self._file.path, text, flag)
         current = stored.as_state()
-        if (current.enabled, current.variant) == (state.enabled, state.variant):
+        if not must_write(flag, current, state, expected=expected):
             return text
-        if (current.enabled, current.variant) != (expected.enabled, expected.variant):
-            raise Conflict(
-                f"the flag {flag!r} was changed by somebody else: it is {_say(current)}, not {_say(expected)}"
-            )
         if state.variant != current.variant:
             if state.variant and state.variant not in stored.variants:
-                raise LookupError(f"the flag {flag!r} has no variant {state.variant!r}, only {_names(stored.variants)}")
+                raise LookupError(f"the flag {flag!r} has no variant {state.variant!r}, only {listed(stored.variants)}")
             text = json_text.put(text, ("flags", flag, "defaultVariant"), state.variant or None)
         if state.enabled != current.enabled:
             text = json_text.put(text, ("flags", flag, "state"), "ENABLED" if state.enabled else "DISABLED")
@@ -159,7 +154,7 @@ class _Flag(msgspec.Struct, frozen=True, rename="camel"):
 def _find(path: str, text: str, name: str) -> _Flag:
     flags = _flags(path, text)
     if name not in flags:
-        raise LookupError(f"{path} has no flag {name!r}, only {_names(flags)}")
+        raise LookupError(f"{path} has no flag {name!r}, only {listed(flags)}")
     try:
         return msgspec.convert(flags[name], _Flag)
     except msgspec.ValidationError as error:
@@ -201,7 +196,7 @@ def _routing(name: str, flag: _Flag) -> _Routing:
         raise LookupError(f"the flag {name!r} is DISABLED and routes nothing")
     if not {STANDBY, PRIMARY} <= flag.variants.keys():
         raise LookupError(
-            f"the flag {name!r} needs the variants {STANDBY!r} and {PRIMARY!r}; it has {_names(flag.variants)}"
+            f"the flag {name!r} needs the variants {STANDBY!r} and {PRIMARY!r}; it has {listed(flag.variants)}"
         )
     if not flag.targeting:
         return _Routing(int(flag.default_variant == STANDBY), 1, [BUCKET_BY])
@@ -224,12 +219,3 @@ def _weight(bucket: object) -> tuple[object, int]:
             return variant, max(0, weight)
         case _:
             return None, 0
-
-
-def _say(state: FlagState) -> str:
-    return f"{'enabled' if state.enabled else 'disabled'} with the variant {state.variant!r}"
-
-
-def _names(names: Mapping[str, object]) -> str:
-    shown = ", ".join(repr(name) for name in sorted(names)[:MOST_NAMES])
-    return (shown or "none") + (", ..." if len(names) > MOST_NAMES else "")

@@ -10,7 +10,7 @@ import msgspec
 
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import HttpReply, HttpRequest, Opening, TargetConfig
-from dr.targets.transport.web_address import check_address
+from dr.targets.transport.http_address import check_address
 
 if TYPE_CHECKING:
     from dr.targets.transport.http_exchange import Client

@@ -17,7 +17,7 @@ from dr.targets.protocols import HttpReply, HttpRequest, LocalPath, Opening, Ref
 from dr.targets.switching import Member
 from dr.targets.transport import server_sql as sql
 from dr.targets.transport.dsn import Address, Dsn, check_dsn
-from dr.targets.transport.web_address import check_address
+from dr.targets.transport.http_address import check_address
 
 if TYPE_CHECKING:
     from dr.targets.transport.http_exchange import Client

@@ -79,6 +79,12 @@ class FlagState(msgspec.Struct, frozen=True):
     """Name of the variant that is served by default; empty when the application's own default is."""
     targeted: bool = False
     """Rules decide before the default variant does. Read only: writing a flag leaves its rules alone."""
+    arriving: bool = False
+    """Not every application is given it yet: the store hands it out step by step. Read only, too."""
+
+    def __str__(self) -> str:
+        serving = f" with the variant {self.variant!r}" if self.variant else ""
+        return f"{'enabled' if self.enabled else 'disabled'}{serving}"
 
 
 class FlagStore(Protocol):

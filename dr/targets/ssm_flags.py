@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 
-from dr.targets.protocols import Conflict, FlagState, Opening
+from dr.targets.protocols import FlagState, Opening
 from dr.targets.transport import json_text
 from dr.targets.transport.aws_access import AwsAccess
+from dr.targets.transport.flags import must_write
 
 if TYPE_CHECKING:
     from dr.targets.transport.aws_parameters import SsmParameters
@@ -55,10 +56,8 @@ class SsmFlagStore:
     def write(self, flag: str, state: FlagState, *, expected: FlagState) -> FlagState:
         text, name = self._text(flag), self._name(flag)
         current = _state(name, text)
-        if current == state:
+        if not must_write(flag, current, state, expected=expected):
             return current
-        if current != expected:
-            raise Conflict(f"the flag {name} was changed by somebody else: it is {current}, not {expected}")
         self._parameters.write(name, _changed(name, text, state), secret=False)
         return self.read(flag)
 

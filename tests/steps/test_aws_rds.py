@@ -1,6 +1,7 @@
 """Against moto: LocalStack without Docker has no RDS. What moto does at once, these tests have take a while."""
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,19 +10,18 @@ from moto.rds.models import rds_backends
 from dr.core.duration import Duration
 from dr.core.step import InPlace, NotInPlace
 from dr.steps import aws_rds
-from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote, SourceMayWrite
+from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote, AwsRdsSwitchover
+from dr.targets.cloud import NotReady, SourceMayWrite
 from dr.targets.protocols import Conflict
 from localstack.instance import REGION
 from tests.here import World
 from tests.moto_fixture import Moto
+from tests.rds_world import ACCOUNT, taught_switchover_of_replicas
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws_rds, "EVERY", 0.01)
-
-
-ACCOUNT = "123456789012"
 
 
 def backend() -> Any:
@@ -52,6 +52,15 @@ class Replicated:
         if not replica.is_replica:
             replica.source_db_instance_identifier = None
         replica.status = status
+
+    def switchover(self, **more: Any) -> AwsRdsSwitchover:
+        return AwsRdsSwitchover(**{"account": "cloud", "replica": self.replica, "within": Duration(30), **more})
+
+    def roles(self, replica: str) -> dict[str, object]:
+        """What `preview` shows of `self.replica` while that one is the replica."""
+        if replica == self.replica:
+            return {"status": "available", "follows": self.source, "followers": []}
+        return {"status": "available", "follows": "", "followers": [self.source]}
 
     def step(self, **more: Any) -> AwsRdsPromote:
         return AwsRdsPromote(**{"account": "cloud", "replica": self.replica, "within": Duration(30), **more})
@@ -213,3 +222,53 @@ def test_what_is_not_there_is_told(moto_cloud: World) -> None:
             AwsRdsPromote(account="cloud", replica="none").observe(here)
         with pytest.raises(LookupError, match="DBClusterNotFound"):
             AwsRdsFailover(account="cloud", cluster="none", to="a").observe(here)
+
+
+@pytest.fixture
+def taught() -> Iterator[None]:
+    with taught_switchover_of_replicas():
+        yield
+
+
+@pytest.mark.usefixtures("taught")
+def test_a_replica_and_its_source_change_roles_and_back(moto_cloud: World, replicated: Replicated) -> None:
+    step, before = replicated.switchover(), replicated.roles(replicated.replica)
+    with moto_cloud.look() as here:
+        assert step.observe(here) == NotInPlace(before)
+    with moto_cloud.act() as here:
+        step.apply(here)
+        step.apply(here)
+        assert step.observe(here) == InPlace(replicated.roles(replicated.source))
+        step.undo(here, before)
+        step.undo(here, before)
+        assert step.observe_undone(here, before) == InPlace(before)
+
+
+@pytest.mark.usefixtures("taught")
+def test_roles_are_changed_only_when_nothing_else_is_going_on(moto_cloud: World, replicated: Replicated) -> None:
+    """Safety rule 9."""
+    backend().databases[replicated.replica].status = "backing-up"
+    with moto_cloud.act() as here, pytest.raises(NotReady, match="is backing-up; roles are changed only"):
+        replicated.switchover().apply(here)
+
+
+def test_an_instance_that_was_promoted_has_not_changed_roles(moto_cloud: World, replicated: Replicated) -> None:
+    backend().databases[replicated.replica].source_db_instance_identifier = None
+    with moto_cloud.act() as here:
+        assert isinstance(replicated.switchover(within=Duration(0.1)).observe(here), NotInPlace)
+        with pytest.raises(LookupError, match="follows no instance with which it could change roles"):
+            replicated.switchover().apply(here)
+
+
+@pytest.mark.usefixtures("taught")
+def test_an_undo_leaves_a_former_primary_that_follows_another_one_by_now(
+    moto_cloud: World, replicated: Replicated
+) -> None:
+    before = replicated.roles(replicated.replica)
+    with moto_cloud.act() as here:
+        replicated.switchover().apply(here)
+        backend().databases[replicated.source].source_db_instance_identifier = "third"
+        with pytest.raises(Conflict, match="follows third, not"):
+            replicated.switchover().undo(here, before)
+        with pytest.raises(LookupError, match="stands in another region"):
+            replicated.switchover().undo(here, {**before, "follows": f"arn:aws:rds:eu-west-1:{ACCOUNT}:db:main"})

@@ -8,7 +8,9 @@ import pytest
 
 from dr.core.step import InPlace, NotInPlace
 from dr.steps.aws_route53 import AwsRoute53Shift
+from dr.targets.cloud import NotReady
 from dr.targets.protocols import Conflict
+from dr.targets.transport.aws_records import healthy
 from localstack.instance import LocalStack
 from tests.here import World
 
@@ -28,6 +30,14 @@ class Zone:
 
     def put(self, site: str, weight: int) -> None:
         self._put([self._weighted(site, weight)])
+
+    def checked(self, site: str, weight: int, **rules: Any) -> str:
+        """Give the site a health check, which says that all is well unless the rules turn that round; its id."""
+        config = {"Type": "HTTP", "IPAddress": "192.0.2.1", "Port": 80, **rules}
+        made = self._client.create_health_check(CallerReference=uuid.uuid4().hex, HealthCheckConfig=config)
+        check: str = made["HealthCheck"]["Id"]
+        self._put([{**self._weighted(site, weight), "HealthCheckId": check}])
+        return check
 
     def _weighted(self, site: str, weight: int) -> dict[str, Any]:
         record = {"Name": NAME, "Type": "A", "SetIdentifier": site, "Weight": weight, "TTL": 60}
@@ -82,6 +92,54 @@ def test_a_record_that_is_not_named_keeps_its_weight(cloud: World, zone: Zone) -
         assert zone.weights() == {"canary": 5, "primary": 0, "standby": 100}
         step(zone).undo(here, {"weights": {"canary": 5, "primary": 100, "standby": 0}})
     assert zone.weights() == {"canary": 5, "primary": 100, "standby": 0}
+
+
+def test_a_record_whose_health_check_fails_is_given_no_traffic(cloud: World, zone: Zone) -> None:
+    zone.checked("standby", 0, Inverted=True)
+    with cloud.act() as here, pytest.raises(NotReady, match="the health check of standby fails"):
+        step(zone).apply(here)
+    assert zone.weights() == BEFORE["weights"]
+
+
+def test_traffic_goes_where_the_health_check_is_well_and_the_record_keeps_it(cloud: World, zone: Zone) -> None:
+    check = zone.checked("standby", 0)
+    zone.checked("primary", 100, Inverted=True)  # it is being left, and may well be sick
+    with cloud.act() as here:
+        step(zone).apply(here)
+        assert step(zone).observe(here) == InPlace(AFTER)
+        step(zone).undo(here, BEFORE)  # back is back, whatever the checks say by now
+    assert {record["SetIdentifier"]: record["HealthCheckId"] for record in zone.records()}["standby"] == check
+    assert zone.weights() == BEFORE["weights"]
+
+
+def test_a_health_check_that_does_not_tell_what_it_sees_is_left_to_route_53(cloud: World, zone: Zone) -> None:
+    zone.checked(
+        "standby", 0, Type="CALCULATED", HealthThreshold=1, ChildHealthChecks=[uuid.uuid4().hex], Inverted=True
+    )
+    with cloud.act() as here:
+        step(zone).apply(here)
+    assert zone.weights() == AFTER["weights"]
+
+
+@pytest.mark.parametrize(
+    "rules, well, checkers, verdict",
+    [
+        ({}, 16, 16, True),
+        ({}, 3, 16, True),
+        ({}, 2, 16, False),
+        ({}, 0, 0, None),
+        ({"Inverted": True}, 16, 16, False),
+        ({"Inverted": True}, 2, 16, True),
+        ({"Disabled": True}, 0, 16, True),
+        ({"Disabled": True, "Inverted": True}, 0, 16, False),
+    ],
+)
+def test_an_endpoint_is_well_when_enough_checkers_say_so(
+    rules: dict[str, Any], well: int, checkers: int, verdict: bool | None
+) -> None:
+    failing = "Failure: Connection timed out. The endpoint or the internet connection is down"
+    reports = ["Success: HTTP Status Code 200, OK"] * well + [failing] * (checkers - well)
+    assert healthy(rules, reports) == verdict
 
 
 def test_a_shift_to_nowhere_is_refused(cloud: World, zone: Zone) -> None:

@@ -1,11 +1,13 @@
 """Calls to AWS within a deadline; its errors in the words of `dr.targets.protocols`. Loads boto3."""
 
+import copy
 import re
 import time
 from functools import partial
 from typing import Any, Final
 
 import boto3
+import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
@@ -51,6 +53,13 @@ class Api:
         self._session: Any = None
         self._clients: dict[tuple[str, int], Any] = {}
 
+    def in_region(self, region: str) -> "Api":
+        """The same account in another region, with the same deadline."""
+        other = copy.copy(self)
+        other._access = msgspec.structs.replace(self._access, region=region)  # noqa: SLF001 - another of this class
+        other._session, other._clients = None, {}  # noqa: SLF001 - the same
+        return other
+
     def remaining(self) -> float:
         """Seconds until every call must have returned; never negative."""
         return max(0.0, self._deadline - time.monotonic())
@@ -67,6 +76,22 @@ class Api:
     def once(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """The same for a call that must not be repeated: a message sent, a function invoked."""
         return self._call(service, operation, parameters, 1)
+
+    def body(self, stream: Any, most: int) -> bytes:
+        """What a streamed part of an answer holds.
+
+        Raises:
+            LookupError: it is longer than `most` bytes (safety rule 15).
+            TargetUnreachable: it did not come in time.
+        """
+        name = self._opening.name
+        try:
+            content: bytes = within(self.remaining(), partial(stream.read, most + 1), discard=lambda _: None)
+        except (TimeoutError, BotoCoreError) as error:
+            raise TargetUnreachable(f"{name}: the answer broke off: {str(error)[:MOST_TEXT]}") from None
+        if len(content) > most:
+            raise LookupError(f"{name}: the answer is longer than {most:,} bytes")
+        return content
 
     def _call(self, service: str, operation: str, parameters: dict[str, Any], tries: int) -> dict[str, Any]:
         name, what = self._opening.name, f"{service} {operation}"

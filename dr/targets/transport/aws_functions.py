@@ -16,12 +16,9 @@ class LambdaFunctions:
 
     def invoke(self, name: str, payload: bytes) -> bytes:
         answer = self._api.once("lambda", "invoke", FunctionName=name, Payload=payload)
-        body: bytes = answer["Payload"].read(LARGEST + 1)
         if "FunctionError" in answer:
             raise LookupError(f"the function {name} failed: {answer['FunctionError']}")
-        if len(body) > LARGEST:
-            raise LookupError(f"the function {name} returned more than {LARGEST:,} bytes")
-        return body
+        return self._api.body(answer["Payload"], LARGEST)
 
     def ready(self, name: str) -> str:
         found = self._api.ask("lambda", "get_function_configuration", FunctionName=name)

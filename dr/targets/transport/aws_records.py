@@ -1,6 +1,6 @@
 """Weighted records of Amazon Route 53. Loads boto3."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from dr.targets.protocols import Conflict
@@ -9,6 +9,11 @@ from dr.targets.transport.aws_api import Api, Refused
 SERVICE: Final = "route53"
 PAGE: Final = "300"
 """Records at most; Route 53 allows 100 of one name and type, so one page has them all."""
+
+NOT_TOLD: Final = {"CALCULATED", "CLOUDWATCH_METRIC", "RECOVERY_CONTROL"}
+"""Health checks that have no checkers whose reports could be read."""
+ENOUGH: Final = 0.18
+"""Part of the checkers; when more than this see the endpoint well, Route 53 takes it for well."""
 
 
 class Route53Records:
@@ -24,6 +29,10 @@ class Route53Records:
 
     def read(self, zone: str, name: str, kind: str) -> Mapping[str, int]:
         return _weights(self._records(zone, name, kind))
+
+    def health(self, zone: str, name: str, kind: str) -> Mapping[str, bool | None]:
+        records = self._records(zone, name, kind)
+        return {record["SetIdentifier"]: self._health(record.get("HealthCheckId")) for record in records}
 
     def write(self, zone: str, name: str, kind: str, weights: Mapping[str, int], *, expected: Mapping[str, int]) -> str:
         records = self._records(zone, name, kind)
@@ -52,6 +61,15 @@ class Route53Records:
         status: str = answer["ChangeInfo"]["Status"]
         return status == "INSYNC"
 
+    def _health(self, check: str | None) -> bool | None:
+        if check is None:
+            return None
+        rules = self._api.ask(SERVICE, "get_health_check", HealthCheckId=check)["HealthCheck"]["HealthCheckConfig"]
+        if rules["Type"] in NOT_TOLD:
+            return None
+        seen = self._api.ask(SERVICE, "get_health_check_status", HealthCheckId=check)["HealthCheckObservations"]
+        return healthy(rules, [each["StatusReport"]["Status"] for each in seen])
+
     def _records(self, zone: str, name: str, kind: str) -> list[dict[str, Any]]:
         """The records; they stand together, for a zone is listed by name and type."""
         start = {"StartRecordName": name, "StartRecordType": kind, "MaxItems": PAGE}
@@ -60,6 +78,14 @@ class Route53Records:
         if not found:
             raise LookupError(f"the zone {zone} has no weighted {kind} records of {name}")
         return found
+
+
+def healthy(rules: Mapping[str, Any], reports: Sequence[str]) -> bool | None:
+    """Whether Route 53 takes an endpoint for well by this health check, of whose checkers these are the reports."""
+    if not reports:
+        return None
+    well = sum(report.startswith("Success") for report in reports) > ENOUGH * len(reports)
+    return (well or bool(rules.get("Disabled"))) != bool(rules.get("Inverted"))
 
 
 def _is(record: Mapping[str, Any], name: str, kind: str) -> bool:

@@ -41,8 +41,13 @@ class Client:
         with self._reachable(self._deadline):
             self._connect(self._deadline).close()
 
-    def send(self, request: HttpRequest, timeout: float) -> HttpReply:
+    def send(self, request: HttpRequest, timeout: float, most: int = MAX_BODY) -> HttpReply:
         """The answer, whatever its status. A redirect is not followed, and nothing is sent twice.
+
+        Args:
+            request: what is sent.
+            timeout: seconds for all of it.
+            most: bytes of the body that are read.
 
         Raises:
             TargetUnreachable: no whole answer within `timeout`, counted from the name look-up to the body's last byte.
@@ -56,8 +61,8 @@ class Client:
                 headers = {**self._headers, **request.headers}
                 connection.request(request.method, path, body=request.body, headers=headers)
                 with connection.getresponse() as response:
-                    body = response.read(MAX_BODY)
-                    if response.length and len(body) < MAX_BODY:
+                    body = response.read(most)
+                    if response.length and len(body) < most:
                         raise http.client.IncompleteRead(body, response.length)
             finally:
                 connection.close()

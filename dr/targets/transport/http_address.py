@@ -1,10 +1,10 @@
-"""Addresses of websites and services as they may stand in `dr.toml`; apart from what loads http.client."""
+"""The address of an HTTP service, as `dr.toml` may say it. Loads nothing of http.client."""
 
 from urllib.parse import urlsplit
 
 
 def check_address(url: str, instead: str) -> None:
-    """Raises ValueError: it is no address, or holds a password; `instead` says what to do with that."""
+    """Raises ValueError: it is none, or it holds a password, for which `instead` says a better place."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("url: write http://HOST:PORT or https://HOST:PORT, with a path if it has one")
