@@ -16,7 +16,7 @@ import itertools
 import re
 import sys
 import threading
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -159,14 +159,19 @@ class Bucket(Script):
         """A plain put: a first version, or a later one on top."""
         self._add(key, data)
 
+    def put_all(self, contents: Mapping[str, bytes]) -> None:
+        for key, data in contents.items():
+            self.put(key, data)
+
     def mark_deleted(self, key: str) -> None:
         """A plain delete: a delete marker on top."""
         self._add(key, None)
 
-    def remove(self, key: str) -> None:
-        """All versions and markers of a key gone, or all below it if it ends in `/`."""
-        for name in [name for name in self.versions if name == key or (key.endswith("/") and name.startswith(key))]:
-            del self.versions[name]
+    def remove(self, *keys: str) -> None:
+        """All versions and markers of these keys gone, and all below one that ends in `/`."""
+        for key in keys:
+            for name in [name for name in self.versions if name == key or (key.endswith("/") and name.startswith(key))]:
+                del self.versions[name]
 
     def replace(self, key: str, data: bytes) -> None:
         """Other bytes as the only version."""

@@ -13,6 +13,7 @@ from dr.audit.copies import Copy, number_of, plan_key
 from dr.audit.ledger import Line
 from dr.audit.store import Stored
 from dr.audit.verdict import span
+from dr.core.events import RunEnded, decode_entry
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +61,20 @@ def compare_ledger(
         if line.what == "ended" and line.run in runs:
             tampered += _cut_off(line, runs[line.run])
     tampered += [f"the run {run} is unknown to the ledger" for run in runs if run not in started and runs[run].lines]
-    return Comparison(where=where, tampered=tuple(tampered))
+    ended = {line.run for line in lines if line.what == "ended"}
+    missing = [
+        f"the end of the run {run} is not in the ledger"  # as a crash leaves it, or somebody who cut off the last line
+        for run in started
+        if run in runs and run not in ended and _has_ended(runs[run])
+    ]
+    return Comparison(where=where, tampered=tuple(tampered), missing=tuple(missing))
+
+
+def _has_ended(copy: Copy) -> bool:
+    try:
+        return bool(copy.lines) and isinstance(decode_entry(copy.lines[-1]).event, RunEnded)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
 def _cut_off(line: Line, copy: Copy) -> Iterator[str]:

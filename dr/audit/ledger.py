@@ -21,7 +21,7 @@ TRIES = 100
 """Processes that may be faster with a line each, before this one gives up."""
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line. The field order is the byte order and part of the format."""
 
     prev: str

@@ -96,7 +96,10 @@ def verify(
             click.echo(f"{stored.run}: BROKEN [{error.code}] {error.what}")
     try:
         ledger = found.compare_ledger()
-        raise_difference("the ledger", "dr audit verify --all", [ledger] if ledger else [])
+        raise_difference("the ledger", "dr audit sync --all", [ledger] if ledger else [])
+    except EvidenceIncomplete as error:
+        errors.append(error)
+        click.echo(f"ledger: INCOMPLETE [{error.code}] {error.what}")
     except JournalBroken as error:
         errors.append(error)
         click.echo(f"ledger: BROKEN [{error.code}] {error.what}")

@@ -8,9 +8,13 @@ import pytest
 
 from dr.audit.journal import LocalJournal
 from dr.audit.stored import StoredRun
+from localstack.instance import CREDENTIALS, LocalStack
+from tests.audit.attacked import Attacked
 from tests.audit.homes import Machine
 from tests.audit.written import create, write
+from tests.localstack_fixture import create_buckets
 from tests.memory_store import Bucket
+from tests.s3_world import S3Bucket, credentials
 
 MEMORY = Path("/dev/shm")
 
@@ -47,6 +51,31 @@ def home() -> Iterator[Bucket]:
 def mirror() -> Iterator[Bucket]:
     with Bucket() as bucket:
         yield bucket
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """A machine that has written a run of thirty entries, each an object of its own, with a checkpoint at its end."""
+    machine = Machine(tmp_path_factory.mktemp("thirty"), Bucket())
+    machine.whole_run()
+    return machine
+
+
+@pytest.fixture(params=["memory", "LocalStack"])
+def attackable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket | S3Bucket]:
+    """A bucket in which whoever may delete can remove versions. Memory's alone would hide what S3 does differently."""
+    if request.param == "memory":
+        yield Bucket()
+        return
+    localstack: LocalStack = request.getfixturevalue("localstack")
+    with credentials(monkeypatch, **CREDENTIALS):
+        yield S3Bucket(localstack, create_buckets(localstack, locked=False).home)
+
+
+@pytest.fixture
+def attacked(thirty: Machine, attackable: Bucket | S3Bucket) -> Attacked:
+    """The home of that run, to attack."""
+    return Attacked(attackable, thirty)
 
 
 @pytest.fixture
