@@ -17,6 +17,8 @@ READY := $(VENV)/.ready
 PEERS := build/peers-venv
 CLOUD := build/localstack-venv
 PATRONI := build/patroni-venv
+# Test files side by side: each worker has its own servers, so no more than there are processors.
+WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
 PORT  := 4566
 PIP   := -m pip --disable-pip-version-check install --quiet --require-hashes
 
@@ -31,7 +33,7 @@ localstack: $(CLOUD)/.ready
 
 test: lint debian localstack-if-possible $(PATRONI)/.ready
 	$(PY) -m coverage erase
-	$(PY) -m pytest --cov --cov-report= $(ARGS)
+	$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --cov --cov-report= $(ARGS)
 	$(PY) -m coverage report --skip-covered --sort=cover | tail -n 40
 	@echo "core and audit: every branch"
 	$(PY) -m coverage report --include='dr/core/*,dr/audit/*' --fail-under=100

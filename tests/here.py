@@ -1,5 +1,6 @@
 """A `Here` for tests of steps: real targets, the real clock, and a Ctrl-C that tests can press."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,8 @@ from dr.targets.catalogue import open_target
 from dr.targets.protocols import Opening, Target, TargetConfig
 
 T = TypeVar("T")
+RUN = "run" + os.environ.get("PYTEST_XDIST_WORKER", "")
+"""Tests side by side are runs of their own: what is at work elsewhere is known by the run's name."""
 
 
 class Secrets:
@@ -31,7 +34,7 @@ def opening(
     *,
     timeout: float = 30.0,
     secrets: Secrets | None = None,
-    label: str = "dr:run:step:1",
+    label: str = f"dr:{RUN}:step:1",
     targets: Mapping[str, TargetConfig] | None = None,
 ) -> Opening:
     """What a target is opened with in a test."""
@@ -62,7 +65,7 @@ class TestHere:
     __test__ = False
 
     def __init__(self, targets: Mapping[str, TargetConfig], secrets: Secrets, *, attempt: int, timeout: float) -> None:
-        self.run = "run"
+        self.run = RUN
         self.step = "step"
         self.attempt = attempt
         self.stop = threading.Event()

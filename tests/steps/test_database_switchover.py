@@ -1,5 +1,6 @@
 """Real servers, a real PgBouncer, and a client that writes all the time."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
@@ -101,7 +102,7 @@ def long_transaction(servers: Cluster) -> Iterator[str]:
         client.autocommit = False
         client.execute("select 1")
         client.execute("select pg_sleep(5.6)")
-        yield "a transaction on db1 is 6 s old"
+        yield r"a transaction on db1 is \d+ s old"
 
 
 @contextmanager
@@ -161,7 +162,7 @@ def test_nothing_is_touched_when_something_is_in_the_way(
         with world(untouched).look() as here:
             seen = STEP.preview(here)["in_the_way"]
             assert isinstance(seen, list)
-            assert any(found.startswith(words) for found in seen)
+            assert any(re.match(words, found) for found in seen)
         with pytest.raises(NotReady, match=words):
             make(untouched, msgspec.structs.replace(STEP, ready_within=parse_duration("1s")))
         assert look(untouched) == before

@@ -10,7 +10,7 @@ from dr.core.tolerance import Accepts
 from dr.steps.http_request import Ask, HttpRequestStep, RequestRefused, Tell
 from dr.targets.http_endpoint import HttpApi
 from dr.targets.protocols import TargetUnreachable
-from tests.here import World
+from tests.here import RUN, World
 from tests.service import Service, service
 
 MAINTENANCE = "/edge/maintenance"
@@ -90,7 +90,7 @@ def test_all_attempts_carry_one_key_and_the_undo_another(world: World, edge: Ser
         step().apply(here)
         step().undo(here, {})
     keys = [asked.headers["Idempotency-Key"] for asked in edge.asked]
-    assert keys == ["dr:run:step", "dr:run:step", "dr:run:step:undo"]
+    assert keys == [f"dr:{RUN}:step", f"dr:{RUN}:step", f"dr:{RUN}:step:undo"]
 
 
 def test_what_takes_a_while_is_waited_for_after_the_change_only(world: World, edge: Service) -> None:

@@ -17,7 +17,7 @@ from dr.targets.ansible import AnsibleHosts
 from dr.targets.protocols import Play, PlayEnd, TargetUnreachable, TaskEnd
 from dr.targets.transport import ansible_play
 from dr.targets.transport.ansible_supervisor import CALLBACKS, descendants
-from tests.here import Secrets, opened
+from tests.here import RUN, Secrets, opened
 from tests.playbooks import SLOWLY, clean, prepared, processes_about
 from tests.sshd import Fleet
 
@@ -128,14 +128,14 @@ def test_a_second_playbook_of_the_same_step_waits_for_the_end_of_the_first(web: 
     def try_again(_: TaskEnd | None) -> None:
         if web.have("begun") == [True]:
             with pytest.raises(TargetUnreachable, match="a playbook of this step is still being ended"):
-                play(config, "slowly.yml", label="dr:run:step:2")
+                play(config, "slowly.yml", label=f"dr:{RUN}:step:2")
             refused.append("yes")
             (web.hosts[0].folder / "go").touch()
 
-    with opened(config, label="dr:run:step:1") as hosts:
+    with opened(config, label=f"dr:{RUN}:step:1") as hosts:
         assert hosts.play(Play(playbook="slowly.yml", variables={}), try_again).status == 0
     assert refused
-    assert not ansible_play.is_under_way("dr:run:step:")
+    assert not ansible_play.is_under_way(f"dr:{RUN}:step:")
 
 
 def test_the_supervisor_killed_is_told_as_that(web: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from dr.targets.appconfig_flags import AppConfigFlags
 from dr.targets.protocols import Conflict, FlagState, TargetUnreachable
 from localstack.instance import REGION
 from tests.appconfig_world import APPLICATION, ENVIRONMENT, OTHER_PROFILE, PROFILE, AppConfig, appconfig
-from tests.here import World, opened
+from tests.here import RUN, World, opened
 
 DOCUMENT: dict[str, Any] = {
     "version": "1",
@@ -69,7 +69,7 @@ def test_a_change_is_one_word_of_the_document_and_so_is_the_way_back(store: AppC
     first, off, back = store.versions[PROFILE]
     assert off == first.replace('"enabled": true', '"enabled": false', 1)
     assert back == first
-    assert [each["Description"] for each in store.deployments] == ["", "dr:run:step:1", "dr:run:step:1"]
+    assert [each["Description"] for each in store.deployments] == ["", f"dr:{RUN}:step:1", f"dr:{RUN}:step:1"]
 
 
 def test_a_change_is_in_place_only_when_everyone_is_given_it(store: AppConfig, monkeypatch: pytest.MonkeyPatch) -> None:
