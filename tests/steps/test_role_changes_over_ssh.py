@@ -1,5 +1,6 @@
 """Role changes of servers on hosts of their own, over SSH; the hosts are real sshd, the servers on them are real."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.steps.database_switchover import DatabaseSwitchover
 from dr.targets.fence_commands import FenceCommands
+from dr.targets.switching import DatabaseServer
 from tests.cli.shell import ROOT, dr, write
 from tests.cluster import Cluster, Watch, Writer, cluster
 from tests.here import World
@@ -124,3 +126,12 @@ def test_the_runbook_is_run_although_the_host_of_the_primary_is_gone(far: Far, t
     assert done.status == NeedsOperator.exit_status
     assert "db1 cannot be fenced, so it may still take writes: db1: 127.0.1.1:" in done.err
     assert not far.cluster.second.writable()
+
+
+def test_a_server_whose_data_are_lost_is_made_anew_on_its_host(far: Far) -> None:
+    process_tree.kill(postmaster(far.hosts.hosts[0]))
+    far.make(failover())
+    with far.world().act() as here:
+        here.reach(DatabaseServer, "db1").halt()
+    shutil.rmtree(far.cluster.first.server.data)
+    assert far.make(DatabaseReprotect(standby="db1", primary="db2", diverged="copy")) == {"way": "copied"}
