@@ -92,7 +92,11 @@ class AppConfig:
             case "POST", ["configurationprofiles", profile, "hostedconfigurationversions"]:
                 return self._heard("create", lambda: self._create(profile, asked))
             case "GET", ["configurationprofiles", profile, "hostedconfigurationversions", number]:
-                return Answer(200, self._profile(profile)[int(number) - 1].encode(), {"Version-Number": number})
+                return Answer(
+                    200,
+                    self._profile(profile)[int(number) - 1].encode(errors="surrogateescape"),
+                    {"Version-Number": number},
+                )
         raise AssertionError(f"dr asks what this world does not know: {asked.method} {asked.path}")
 
     def _heard(self, request: str, handle: Callable[[], Answer]) -> Answer:

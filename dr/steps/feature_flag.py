@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Final
 
 import msgspec
 
-from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, target
+from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, OutOfTime, Reversal, Step, target
 from dr.targets.protocols import FlagState, FlagStore
 
 EVERY: Final = 1.0
@@ -55,7 +55,10 @@ class FeatureFlag(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The flag, once every application is given it as it stands."""
         while (state := here.reach(FlagStore, self.store).read(self.flag)).arriving:
             here.say(f"{self.flag} is {state}, and not everyone is given that yet")
-            here.sleep(EVERY)
+            try:
+                here.sleep(EVERY)
+            except OutOfTime:
+                raise OutOfTime(f"{self.flag} is {state}, but not everyone was given that in time") from None
         return state
 
     def _wanted(self, state: FlagState) -> FlagState:

@@ -18,7 +18,7 @@ LARGEST: Final = 1024 * 1024
 MOST_TEXT: Final = 200
 """Characters of an error that Unleash words."""
 OK: Final = 200
-SAYS_NO: Final = {400, 404, 409, 415}
+SAYS_NO: Final = {400, 404}
 """Of the request. Any other status says something about the server or the token, and nothing about the flag."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1)]

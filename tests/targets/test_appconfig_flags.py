@@ -193,6 +193,7 @@ def test_a_flag_with_variants_is_switched_by_nobody_but_its_owner(store: AppConf
     "document, error, said",
     [
         ("a=1", TargetUnreachable, "is not JSON: 1:1"),
+        ("\udcff", LookupError, "is not UTF-8 text"),
         ("[]", TargetUnreachable, "not one of feature flags"),
         ('{"values": []}', TargetUnreachable, "not one of feature flags"),
         ('{"version": "1"}', LookupError, "no flag 'search', only none"),
@@ -205,6 +206,18 @@ def test_what_is_no_document_of_flags_is_told(
     store.deploy(store.put(document))
     with opened(config(store)) as flags, pytest.raises(error, match=said):
         flags.read("search")
+
+
+def test_what_does_not_come_from_appconfigs_own_store_is_told(store: AppConfig) -> None:
+    store.deployments[-1]["ConfigurationVersion"] = "arn:of-a-pipeline"
+    with opened(config(store)) as flags, pytest.raises(LookupError, match="is not one of AppConfig's own store"):
+        flags.read("search")
+
+
+def test_a_strategy_that_is_not_there_is_told_and_nobody_is_given_anything(store: AppConfig) -> None:
+    with opened(config(store, "none123")) as flags, pytest.raises(LookupError, match="no such version or strategy"):
+        flags.write("search", OFF, expected=ON)
+    assert len(store.deployments) == 1
 
 
 def test_where_nothing_is_deployed_no_flag_is_off(store: AppConfig) -> None:

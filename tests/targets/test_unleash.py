@@ -155,6 +155,13 @@ def test_an_answer_that_does_not_tell_about_the_flag_is_doubt(
         flags.read("search")
 
 
+def test_a_change_that_unleash_refuses_is_told_in_its_words(faulty: tuple[Running, Memory]) -> None:
+    server, memory = faulty
+    memory.answers = [Answer(400, b'{"message": "Cannot perform this operation"}')]
+    with opened(config(server), secrets=secrets(server)) as flags, pytest.raises(LookupError, match="400: Cannot perf"):
+        flags.read("search")
+
+
 @pytest.mark.parametrize(
     "field, wrong",
     [("token", "*:*.plain"), ("url", "unleash.example"), ("url", "https://a:b@unleash.example"), ("environment", "")],
