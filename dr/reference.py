@@ -101,6 +101,9 @@ def _take_parameters(schema: dict[str, Any]) -> None:
             schema["properties"][name] = {"anyOf": [about, _PARAMETER], **kept}
         elif "anyOf" in about:
             about["anyOf"].append(_PARAMETER)
+        for option in (about, *about.get("anyOf", ())):
+            if "prefixItems" in option:  # the two ends of a range
+                option["prefixItems"] = [{"anyOf": [item, _PARAMETER]} for item in option["prefixItems"]]
 
 
 def _field_lines(struct: Struct) -> Iterator[str]:

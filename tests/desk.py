@@ -15,6 +15,7 @@ SWITCH = "runbooks/database-switchover.yaml"
 FAIL = "runbooks/database-failover.yaml"
 BACK = "runbooks/failback.yaml"
 RESTORE = "runbooks/restore-from-backup.yaml"
+EVACUATE = "runbooks/region-evacuate.yaml"
 
 
 class Desk:
@@ -27,7 +28,9 @@ class Desk:
         self.primary, self.standby = primary, standby
         self.variables = {"PGTEST": servers.secrets["env:PGTEST"]}
         toml = servers.toml() + f'[environments.test.targets.shop]\ntype = "http"\nurl = "{shop.url}"\n'
-        texts = {name: quick((ROOT / name).read_text(encoding="utf-8")) for name in (SWITCH, FAIL, BACK, RESTORE)}
+        texts = {
+            name: quick((ROOT / name).read_text(encoding="utf-8")) for name in (SWITCH, FAIL, BACK, RESTORE, EVACUATE)
+        }
         write(folder, {"dr.toml": toml, **texts})
 
     def dr(self, *arguments: str) -> Outcome:

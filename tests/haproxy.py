@@ -17,10 +17,11 @@ import pytest
 from dr.demo import wait
 from dr.demo.postgres import Pair, free_port
 from dr.demo.workspace import Workspace
-from dr.targets.haproxy import HaproxyReads
+from dr.targets.haproxy import HaproxyReads, HaproxyTraffic
 
 BINARY = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
 APPLICATION = "shop-reads"
+SERVERS: dict[str, Any] = {"backend": "reads", "primary_server": "first", "standby_server": "second"}
 
 CONFIGURATION = """\
 global
@@ -59,16 +60,12 @@ class Haproxy:
         return self.folder / "state"
 
     def config(self, **changes: Any) -> HaproxyReads:
-        given: dict[str, Any] = {
-            "socket": str(self.folder / "api.sock"),
-            "backend": "reads",
-            "primary_server": "first",
-            "standby_server": "second",
-            "primary": "primary",
-            "standby": "standby",
-            "application": APPLICATION,
-        }
-        return HaproxyReads(**{**given, **changes})
+        given: dict[str, Any] = {"primary": "primary", "standby": "standby", "application": APPLICATION, **SERVERS}
+        return HaproxyReads(**{"socket": str(self.folder / "api.sock"), **given, **changes})
+
+    def traffic(self, **changes: Any) -> HaproxyTraffic:
+        """The same as a router of users."""
+        return traffic(self.folder, **changes)
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         """A client that reads through it."""
@@ -105,34 +102,22 @@ class Haproxy:
         return int(said.group(1)) if said else 0
 
 
+def traffic(folder: Path, **changes: Any) -> HaproxyTraffic:
+    """A router of users between the two servers of the HAProxy in that folder."""
+    return HaproxyTraffic(**{"socket": str(folder / "api.sock"), **SERVERS, **changes})
+
+
 @contextmanager
 def haproxy(pair: Pair, *more: str) -> Iterator[Haproxy]:
     """An HAProxy that sends all reads to the primary; the test is skipped where none is installed.
 
     `more` are lines of the backend.
     """
-    if BINARY is None:
-        pytest.skip("haproxy is not installed (Debian: apt-get install haproxy)")
-    with Workspace() as workspace:
-        folder, port, api = workspace.directory, free_port(), free_port()
-        (folder / "state").touch()
-        text = CONFIGURATION.format(
-            folder=folder,
-            port=port,
-            api=api,
-            pages=free_port(),
-            primary=pair.primary.port,
-            standby=pair.standby.port,
-            more="\n    ".join(more),
-        )
-        (folder / "haproxy.cfg").write_text(text)
-        master = workspace.spawn(
-            [BINARY, "-W", "-db", "-S", folder / "master.sock", "-f", folder / "haproxy.cfg"], "haproxy.log"
-        )
+    api = free_port()
+    with started(pair.primary.port, pair.standby.port, *more, api=api) as (folder, port):
         running = Haproxy(folder, port, api, pair)
 
         def accepts() -> bool:
-            assert master.poll() is None, workspace.tail("haproxy.log")
             try:
                 running.connect().close()
             except psycopg.OperationalError:
@@ -141,3 +126,35 @@ def haproxy(pair: Pair, *more: str) -> Iterator[Haproxy]:
 
         wait.until(accepts, 30, "HAProxy accepts connections")
         yield running
+
+
+@contextmanager
+def started(first: int, second: int, *more: str, api: int | None = None) -> Iterator[tuple[Path, int]]:
+    """An HAProxy between two ports, all to the first one; its folder and its own port, which accepts."""
+    if BINARY is None:
+        pytest.skip("haproxy is not installed (Debian: apt-get install haproxy)")
+    with Workspace() as workspace:
+        folder, port = workspace.directory, free_port()
+        (folder / "state").touch()
+        text = CONFIGURATION.format(
+            folder=folder,
+            port=port,
+            api=api or free_port(),
+            pages=free_port(),
+            primary=first,
+            standby=second,
+            more="\n    ".join(more),
+        )
+        (folder / "haproxy.cfg").write_text(text)
+        master = workspace.spawn(
+            [BINARY, "-W", "-db", "-S", folder / "master.sock", "-f", folder / "haproxy.cfg"], "haproxy.log"
+        )
+
+        def accepts() -> bool:
+            assert master.poll() is None, workspace.tail("haproxy.log")
+            with socket.socket() as client, socket.socket(socket.AF_UNIX) as asked:
+                door = client.connect_ex(("127.0.0.1", port))
+                return not door and not asked.connect_ex(str(folder / "api.sock"))
+
+        wait.until(accepts, 30, "HAProxy accepts connections")
+        yield folder, port

@@ -3,6 +3,7 @@
 It keeps state and checks parameters; what it changes is there at once, where AWS takes minutes.
 """
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,42 @@ class Moto:
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         )
+
+
+class Group:
+    """An Auto Scaling group of 2 machines, of at most 10."""
+
+    def __init__(self, moto: Moto) -> None:
+        self._client = moto.client("autoscaling")
+        self.name = f"web-{uuid.uuid4().hex[:8]}"
+        image = moto.client("ec2").describe_images()["Images"][0]["ImageId"]
+        self._client.create_launch_configuration(
+            LaunchConfigurationName=self.name, ImageId=image, InstanceType="t3.micro"
+        )
+        self._client.create_auto_scaling_group(
+            AutoScalingGroupName=self.name,
+            LaunchConfigurationName=self.name,
+            AvailabilityZones=[f"{REGION}a"],
+            MinSize=1,
+            MaxSize=10,
+            DesiredCapacity=2,
+        )
+
+    def set(self, **sizes: int) -> None:
+        self._client.update_auto_scaling_group(AutoScalingGroupName=self.name, **sizes)
+
+    def sicken(self) -> None:
+        [machine, *_] = self._found()["Instances"]
+        self._client.set_instance_health(InstanceId=machine["InstanceId"], HealthStatus="Unhealthy")
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        found = self._found()
+        return found["MinSize"], found["MaxSize"], found["DesiredCapacity"]
+
+    def _found(self) -> dict[str, Any]:
+        [found] = self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])["AutoScalingGroups"]
+        return dict(found)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from dr.steps.playbook_run import PlaybookRun
 from dr.steps.queries_terminate import QueriesTerminate
 from dr.steps.reads_shift import ReadsShift
 from dr.steps.ssh_command import SshCommand
+from dr.steps.traffic_shift import TrafficShift
 
 CATALOGUE = Catalogue(
     [
@@ -29,6 +30,7 @@ CATALOGUE = Catalogue(
         FeatureEnable,
         QueriesTerminate,
         ReadsShift,
+        TrafficShift,
         DatabaseSwitchover,
         DatabaseFailover,
         DatabaseReprotect,

@@ -39,31 +39,38 @@ class FlagdFile(TargetConfig, frozen=True, tag="flagd-file"):
     """A target of type `ssh` with one host: where the file is, if that is another machine."""
 
 
-class FlagdReads(TargetConfig, frozen=True, tag="flagd-reads"):
-    """A flag with the variants `primary` and `standby`, by which the application chooses where it reads."""
+class FlagdTraffic(TargetConfig, frozen=True, kw_only=True, tag="flagd-traffic"):
+    """A flag with the variants `primary` and `standby`, by which an application, or its edge, chooses between two."""
 
-    speaks: ClassVar[tuple[str, ...]] = ("ReadRouter",)
+    speaks: ClassVar[tuple[str, ...]] = ("TrafficRouter",)
 
     path: LocalPath
     """The flag file."""
     flag: str
     """The flag's key."""
+    ssh: HostName | None = None
+    """A target of type `ssh` with one host: where the file is, if that is another machine."""
+
+
+class FlagdReads(FlagdTraffic, frozen=True, kw_only=True, tag="flagd-reads"):
+    """A flag with the variants `primary` and `standby`, by which the application chooses where it reads."""
+
+    speaks: ClassVar[tuple[str, ...]] = ("ReadRouter",)
+
     primary: DatabaseName
     """Name of the target that is the primary database."""
     standby: DatabaseName
     """Name of the target that takes the reads."""
     application: str
     """application_name of the sessions that read."""
-    ssh: HostName | None = None
-    """A target of type `ssh` with one host: where the file is, if that is another machine."""
 
 
-def open_target(config: FlagdFile | FlagdReads, opening: Opening) -> "FlagdFileStore | FlagdReadRouter":
+def open_target(config: FlagdFile | FlagdTraffic, opening: Opening) -> "FlagdFileStore | FlagdRouter":
     """The target, opened. Nothing is read yet."""
     file = file_on(config.ssh, opening, config.path)
     if isinstance(config, FlagdFile):
         return FlagdFileStore(file)
-    return FlagdReadRouter(config, file)
+    return FlagdReadRouter(config, file) if isinstance(config, FlagdReads) else FlagdRouter(config, file)
 
 
 class FlagdFileStore:
@@ -99,13 +106,10 @@ class FlagdFileStore:
         return text
 
 
-class FlagdReadRouter:
-    """A ReadRouter. The flag's `fractional` rule says which part of the readers gets which variant."""
+class FlagdRouter:
+    """A TrafficRouter. The flag's `fractional` rule says which part of the users gets which variant."""
 
-    def __init__(self, config: FlagdReads, file: AnyFile) -> None:
-        self.primary = config.primary
-        self.standby = config.standby
-        self.application = config.application
+    def __init__(self, config: FlagdTraffic, file: AnyFile) -> None:
         self._flag = config.flag
         self._file = file
 
@@ -135,6 +139,16 @@ class FlagdReadRouter:
 
     def _routing(self, text: str) -> "_Routing":
         return _routing(self._flag, _find(self._file.path, text, self._flag))
+
+
+class FlagdReadRouter(FlagdRouter):
+    """A ReadRouter."""
+
+    def __init__(self, config: FlagdReads, file: AnyFile) -> None:
+        super().__init__(config, file)
+        self.primary = config.primary
+        self.standby = config.standby
+        self.application = config.application
 
 
 class _Flag(msgspec.Struct, frozen=True, rename="camel"):

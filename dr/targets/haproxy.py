@@ -1,4 +1,4 @@
-"""Reads moved by HAProxy: a backend's two servers share its connections by their weights.
+"""Reads, or users, moved by HAProxy: a backend's two servers share its connections by their weights.
 
 The weights are set through the Runtime API and live in HAProxy's memory: a reload or restart goes back to what its
 configuration says, unless it reads a server-state file. With `state_file` the two servers' lines there are written
@@ -38,13 +38,13 @@ STOPPED: Final = "0"
 """`srv_op_state` of a server that HAProxy's checks hold for down."""
 
 
-class HaproxyReads(TargetConfig, frozen=True, tag="haproxy-reads"):
-    """A backend of HAProxy that takes an application's reads to two servers by their weights.
+class HaproxyTraffic(TargetConfig, frozen=True, kw_only=True, tag="haproxy-traffic"):
+    """A backend of HAProxy that takes users to two servers, or sites, by their weights.
 
-    What an application has connected stays where it is until it connects anew, or until `end_sessions` ends it.
+    Who is connected stays where he is until he connects anew, or until `end_sessions` ends it.
     """
 
-    speaks: ClassVar[tuple[str, ...]] = ("ReadRouter",)
+    speaks: ClassVar[tuple[str, ...]] = ("TrafficRouter",)
 
     backend: Name
     """The backend or listen section."""
@@ -52,21 +52,15 @@ class HaproxyReads(TargetConfig, frozen=True, tag="haproxy-reads"):
     """What the primary is called there."""
     standby_server: Name
     """What the standby is called there."""
-    primary: DatabaseName
-    """Name of the target that is the primary database."""
-    standby: DatabaseName
-    """Name of the target that takes the reads."""
-    application: str
-    """application_name of the sessions that read."""
     socket: LocalPath | None = None
     """HAProxy's stats socket, of level admin; this or `address`."""
     address: Address | None = None
     """The same over TCP. It asks for no password: only for networks that nobody else can reach."""
     left: Literal["weight", "drain", "maint"] = "weight"
-    """What a server becomes that gets no reads at all: of weight 0, draining, or in maintenance (no health checks,
+    """What a server becomes that gets nothing at all: of weight 0, draining, or in maintenance (no health checks,
     and no clients that a cookie or stick table sends there)."""
     end_sessions: bool = False
-    """End the sessions on the server that gets no reads any more; each costs its client an error."""
+    """End the sessions on the server that gets nothing any more; each costs its client an error."""
     state_file: LocalPath | None = None
     """HAProxy's server-state-file, which must exist; without it a reload takes a shift back."""
 
@@ -82,22 +76,35 @@ class HaproxyReads(TargetConfig, frozen=True, tag="haproxy-reads"):
             )
 
 
-def open_target(config: HaproxyReads, opening: Opening) -> "HaproxyReadRouter":
+class HaproxyReads(HaproxyTraffic, frozen=True, kw_only=True, tag="haproxy-reads"):
+    """A backend of HAProxy that takes an application's reads to two database servers by their weights."""
+
+    speaks: ClassVar[tuple[str, ...]] = ("ReadRouter",)
+
+    primary: DatabaseName
+    """Name of the target that is the primary database."""
+    standby: DatabaseName
+    """Name of the target that takes the reads."""
+    application: str
+    """application_name of the sessions that read."""
+
+
+def open_target(config: HaproxyTraffic, opening: Opening) -> "HaproxyRouter":
     """The target, opened. Nothing is connected yet."""
     from dr.targets.transport.haproxy_api import RuntimeApi
 
     host, _, port = (config.address or "").rpartition(":")
     file = TextFile(config.state_file, time.monotonic() + opening.timeout) if config.state_file else None
-    return HaproxyReadRouter(config, RuntimeApi(config.socket or (host, int(port)), opening), file)
+    api = RuntimeApi(config.socket or (host, int(port)), opening)
+    return (
+        HaproxyReadRouter(config, api, file) if isinstance(config, HaproxyReads) else HaproxyRouter(config, api, file)
+    )
 
 
-class HaproxyReadRouter:
-    """A ReadRouter, exact to a percent of the connections that are opened from now on."""
+class HaproxyRouter:
+    """A TrafficRouter, exact to a percent of the connections that are opened from now on."""
 
-    def __init__(self, config: HaproxyReads, api: "RuntimeApi", state_file: TextFile | None) -> None:
-        self.primary = config.primary
-        self.standby = config.standby
-        self.application = config.application
+    def __init__(self, config: HaproxyTraffic, api: "RuntimeApi", state_file: TextFile | None) -> None:
         self._config = config
         self._api = api
         self._state_file = state_file
@@ -146,7 +153,7 @@ class HaproxyReadRouter:
                 raise LookupError(f"HAProxy's {config.backend}/{name} is a backup server, which no weight moves")
         for name, row in servers.items():
             if name not in ours and name not in backups and _weight(row):
-                raise LookupError(f"HAProxy's {config.backend}/{name} gets reads, too; it must have the weight 0")
+                raise LookupError(f"HAProxy's {config.backend}/{name} is used, too; it must have the weight 0")
         return servers[config.primary_server], servers[config.standby_server]
 
     def _check_fit(self, server: Server) -> None:
@@ -174,6 +181,16 @@ class HaproxyReadRouter:
         left, _ = STATES[self._config.left]
         state = int(server["srv_admin_state"]) & ~left | (0 if percent else left)
         return {**server, "srv_uweight": str(percent), "srv_admin_state": str(state)}
+
+
+class HaproxyReadRouter(HaproxyRouter):
+    """A ReadRouter."""
+
+    def __init__(self, config: HaproxyReads, api: "RuntimeApi", state_file: TextFile | None) -> None:
+        super().__init__(config, api, state_file)
+        self.primary = config.primary
+        self.standby = config.standby
+        self.application = config.application
 
 
 def with_servers(text: str, servers: Sequence[Server]) -> str:
@@ -208,7 +225,7 @@ def _share(primary: Server, standby: Server) -> Share:
     """The share in percent. 0 and 100 are said only when they are exact: they mean that a server gets nothing."""
     total = _weight(primary) + _weight(standby)
     if not total:
-        raise LookupError(f"HAProxy sends reads neither to {primary['srv_name']} nor to {standby['srv_name']}")
+        raise LookupError(f"HAProxy sends nothing, neither to {primary['srv_name']} nor to {standby['srv_name']}")
     percent = round(ALL * _weight(standby) / total)
     lowest, highest = int(_weight(standby) > 0), ALL - int(_weight(primary) > 0)
     return Share(standby=min(max(percent, lowest), highest))

@@ -211,20 +211,13 @@ DatabaseName = Annotated[str, target(Database)]
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """How reads are routed: percent that goes to the standby (0 to 100)."""
+    """How traffic is routed: percent that goes to the standby (0 to 100)."""
 
     standby: int
 
 
-class ReadRouter(Protocol):
-    """What decides where an application reads."""
-
-    primary: str
-    """Name of the target that is the primary database."""
-    standby: str
-    """Name of the target that takes the reads."""
-    application: str
-    """application_name of the sessions that read."""
+class TrafficRouter(Protocol):
+    """What decides which of two places is used: the primary or its standby, be they servers or sites."""
 
     def shares(self) -> tuple[int, ...]:
         """The shares it can set, ascending, from 0 to 100. A stage between them cannot be set."""
@@ -242,6 +235,17 @@ class ReadRouter(Protocol):
             Conflict: somebody else keeps changing what decides.
         """
         ...
+
+
+class ReadRouter(TrafficRouter, Protocol):
+    """What decides where an application reads."""
+
+    primary: str
+    """Name of the target that is the primary database."""
+    standby: str
+    """Name of the target that takes the reads."""
+    application: str
+    """application_name of the sessions that read."""
 
 
 Receipt = Mapping[str, object]

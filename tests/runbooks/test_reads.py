@@ -126,7 +126,7 @@ def test_a_page_that_fails_turns_the_first_stage_back_and_a_person_is_asked(shop
     seen = shop.run(TO_STANDBY)
     assert seen.status == 5, seen.out + seen.err
     [error] = shop.failed_attempts()
-    assert "shifted back to 0% on standby: shop / fails: status 500" in error
+    assert "shifted back to 0% on the standby: shop / fails: status 500" in error
     assert shop.where() == {"primary"}
 
 

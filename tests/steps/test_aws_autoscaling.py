@@ -1,6 +1,5 @@
 """Against moto: LocalStack without Docker has no Auto Scaling. Its machines are in service at once."""
 
-import uuid
 from typing import Any
 
 import pytest
@@ -9,45 +8,8 @@ from dr.core.duration import Duration
 from dr.core.step import InPlace, NotInPlace
 from dr.steps.aws_autoscaling import AwsAutoscalingCapacity
 from dr.targets.protocols import Conflict
-from localstack.instance import REGION
 from tests.here import World
-from tests.moto_fixture import Moto
-
-
-class Group:
-    """An Auto Scaling group of 2 machines, of at most 10."""
-
-    def __init__(self, moto: Moto) -> None:
-        self._client = moto.client("autoscaling")
-        self.name = f"web-{uuid.uuid4().hex[:8]}"
-        image = moto.client("ec2").describe_images()["Images"][0]["ImageId"]
-        self._client.create_launch_configuration(
-            LaunchConfigurationName=self.name, ImageId=image, InstanceType="t3.micro"
-        )
-        self._client.create_auto_scaling_group(
-            AutoScalingGroupName=self.name,
-            LaunchConfigurationName=self.name,
-            AvailabilityZones=[f"{REGION}a"],
-            MinSize=1,
-            MaxSize=10,
-            DesiredCapacity=2,
-        )
-
-    def set(self, **sizes: int) -> None:
-        self._client.update_auto_scaling_group(AutoScalingGroupName=self.name, **sizes)
-
-    def sicken(self) -> None:
-        [machine, *_] = self._found()["Instances"]
-        self._client.set_instance_health(InstanceId=machine["InstanceId"], HealthStatus="Unhealthy")
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        found = self._found()
-        return found["MinSize"], found["MaxSize"], found["DesiredCapacity"]
-
-    def _found(self) -> dict[str, Any]:
-        [found] = self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])["AutoScalingGroups"]
-        return dict(found)
+from tests.moto_fixture import Group, Moto
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from dr.core.duration import Duration, decode_hook
 from dr.core.step import Evidence, InPlace, NotInPlace, StopRequested, Unknown
 from dr.demo import wait
 from dr.demo.postgres import Pair
-from dr.steps.reads_shift import ErrorLimit, NoRoom, ReadsShift, ShiftedBack
+from dr.shifting import ErrorLimit, ShiftedBack
+from dr.steps.reads_shift import NoRoom, ReadsShift
 from dr.targets.flagd import FlagdReads
 from dr.targets.http_endpoint import Http
 from dr.targets.postgresql import Postgresql
@@ -330,7 +331,7 @@ def test_lag_during_a_stage_shifts_the_reads_back_by_itself(fresh_postgres_pair:
         pause_replay(fresh_postgres_pair)
         error = attempt.wait()
     assert isinstance(error, ShiftedBack)
-    assert "shifted back to 0% on standby: standby is" in str(error)
+    assert "shifted back to 0% on the standby: standby is" in str(error)
     assert share(world) == 0
     with world.act() as here:
         assert step().observe(here) == NotInPlace({"standby_percent": 0})
@@ -378,7 +379,7 @@ def test_a_page_that_begins_to_fail_shifts_the_reads_back_by_itself(postgres_pai
             site.status = 500
             error = attempt.wait()
     assert isinstance(error, ShiftedBack)
-    assert str(error) == "shifted back to 0% on standby: shop / fails: status 500"
+    assert str(error) == "shifted back to 0% on the standby: shop / fails: status 500"
     assert share(world) == 0
 
 

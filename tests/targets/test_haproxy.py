@@ -183,7 +183,7 @@ def test_what_somebody_else_set_stays_in_the_state_file(running: Haproxy) -> Non
 def test_a_share_that_is_not_the_routers_to_say_is_refused(running: Haproxy) -> None:
     with opened(running.config()) as router:
         running.ask("set server reads/first weight 0")
-        with pytest.raises(LookupError, match="sends reads neither to first nor to second"):
+        with pytest.raises(LookupError, match="sends nothing, neither to first nor to second"):
             router.share()
 
 
@@ -197,7 +197,7 @@ def test_100_percent_is_said_only_when_nothing_else_gets_a_read(running: Haproxy
 def test_a_third_server_that_gets_reads_is_named(postgres_pair: Pair) -> None:
     third = f"server third 127.0.0.1:{postgres_pair.primary.port} weight"
     with haproxy(postgres_pair, f"{third} 5") as running, opened(running.config()) as router:
-        with pytest.raises(LookupError, match="reads/third gets reads, too"):
+        with pytest.raises(LookupError, match="reads/third is used, too"):
             router.ping()
         running.ask("set server reads/third weight 0")
         router.ping()

@@ -1,4 +1,4 @@
-"""What every ReadRouter holds, whatever moves the reads: seen on both databases, not said by the router."""
+"""What every router holds, whatever it moves; and of reads, that they move: seen on both databases, not said by it."""
 
 import json
 import threading
@@ -18,12 +18,13 @@ from openfeature.evaluation_context import EvaluationContext
 from dr.demo import wait
 from dr.demo.postgres import Pair
 from dr.targets.catalogue import TARGET_TYPES
-from dr.targets.flagd import FlagdReads
+from dr.targets.flagd import FlagdReads, FlagdTraffic
 from dr.targets.postgresql import Postgresql
-from dr.targets.protocols import Database, ReadRouter, Share, TargetConfig, TargetUnreachable
+from dr.targets.protocols import Database, Share, TargetConfig, TargetUnreachable, TrafficRouter
 from tests.bouncer import APPLICATION, bouncer
 from tests.haproxy import haproxy
 from tests.here import Secrets, opened
+from tests.zone import Zone
 
 READ = "select pg_sleep(0.002)"
 WINDOW = 0.3
@@ -35,11 +36,11 @@ FLAG = {
 
 
 class Site(msgspec.Struct, frozen=True):
-    """A router, the same one that cannot be asked, and a read of the application it routes."""
+    """A router, the same one that cannot be asked, and a read of the application it routes (if it routes reads)."""
 
     config: TargetConfig
     lost: TargetConfig
-    read: Callable[[], object]
+    read: Callable[[], object] = lambda: None
 
 
 @contextmanager
@@ -89,6 +90,29 @@ def by_haproxy(pair: Pair, folder: Path) -> Iterator[Site]:
         yield Site(running.config(), running.config(socket=str(folder / "missing.sock")), read)
 
 
+@contextmanager
+def users_by_flag(folder: Path, _: pytest.FixtureRequest) -> Iterator[Site]:
+    path = folder / "flags.json"
+    path.write_text(json.dumps({"flags": {"site": FLAG}}))
+    config = FlagdTraffic(path=str(path), flag="site")
+    yield Site(config, msgspec.structs.replace(config, path=str(folder / "missing.json")))
+
+
+@contextmanager
+def users_by_haproxy(folder: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    with haproxy(request.getfixturevalue("postgres_pair")) as running:
+        yield Site(running.traffic(), running.traffic(socket=str(folder / "missing.sock")))
+
+
+@contextmanager
+def users_by_route53(_: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    localstack = request.getfixturevalue("localstack")
+    request.getfixturevalue("aws_credentials")
+    config = Zone(localstack, {"here": 100, "there": 0}).traffic(localstack)
+    yield Site(config, msgspec.structs.replace(config, endpoint="http://127.0.0.1:1"))
+
+
+TRAFFIC = {"flagd-traffic": users_by_flag, "haproxy-traffic": users_by_haproxy, "route53-traffic": users_by_route53}
 SITES = {"flagd-reads": by_flag, "pgbouncer-reads": by_pgbouncer, "haproxy-reads": by_haproxy}
 
 
@@ -100,6 +124,17 @@ def session(dsn: str) -> psycopg.Connection[tuple[object, ...]]:
 def site(request: pytest.FixtureRequest, postgres_pair: Pair, tmp_path: Path) -> Iterator[Site]:
     with SITES[request.param](postgres_pair, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(params=[*SITES, *TRAFFIC])
+def any_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """Also of those that route users."""
+    if request.param in TRAFFIC:
+        made = TRAFFIC[request.param](tmp_path, request)
+    else:
+        made = SITES[request.param](request.getfixturevalue("postgres_pair"), tmp_path)
+    with made as site:
+        yield site
 
 
 @contextmanager
@@ -130,8 +165,9 @@ def database(dsn: str) -> Iterator[Database]:
         yield server
 
 
-def test_every_technology_that_routes_reads_is_held_to_this() -> None:
+def test_every_technology_that_routes_is_held_to_this() -> None:
     assert SITES.keys() == {name for name, kind in TARGET_TYPES.items() if "ReadRouter" in kind.speaks}
+    assert TRAFFIC.keys() == {name for name, kind in TARGET_TYPES.items() if "TrafficRouter" in kind.speaks}
 
 
 def test_reads_are_seen_where_they_are_sent_and_nowhere_else_and_none_fails(site: Site, postgres_pair: Pair) -> None:
@@ -153,9 +189,9 @@ def test_reads_are_seen_where_they_are_sent_and_nowhere_else_and_none_fails(site
     assert not errors
 
 
-def test_its_shares_rise_from_none_to_all_and_each_can_be_set_and_read_back(site: Site) -> None:
-    with opened(site.config) as router:
-        _: ReadRouter = router
+def test_its_shares_rise_from_none_to_all_and_each_can_be_set_and_read_back(any_site: Site) -> None:
+    with opened(any_site.config) as router:
+        _: TrafficRouter = router
         shares = router.shares()
         assert list(shares) == sorted(set(shares))
         assert (shares[0], shares[-1]) == (0, 100)
@@ -164,24 +200,24 @@ def test_its_shares_rise_from_none_to_all_and_each_can_be_set_and_read_back(site
             assert router.share() == Share(standby=percent)
 
 
-def test_what_is_in_force_outlives_whoever_set_it_and_setting_it_again_is_harmless(site: Site) -> None:
+def test_what_is_in_force_outlives_whoever_set_it_and_setting_it_again_is_harmless(any_site: Site) -> None:
     for _ in range(2):
-        with opened(site.config) as router:
+        with opened(any_site.config) as router:
             router.shift(Share(standby=100))
-        with opened(site.config) as another:
+        with opened(any_site.config) as another:
             another.ping()
             assert another.share() == Share(standby=100)
 
 
 @pytest.mark.parametrize("percent", [-1, 101])
-def test_a_share_that_cannot_be_is_refused_and_changes_nothing(site: Site, percent: int) -> None:
-    with opened(site.config) as router:
+def test_a_share_that_cannot_be_is_refused_and_changes_nothing(any_site: Site, percent: int) -> None:
+    with opened(any_site.config) as router:
         before = router.share()
         with pytest.raises(LookupError, match=f"{percent} "):
             router.shift(Share(standby=percent))
         assert router.share() == before
 
 
-def test_a_router_that_cannot_be_asked_is_unreachable(site: Site) -> None:
-    with pytest.raises(TargetUnreachable), opened(site.lost) as router:
+def test_a_router_that_cannot_be_asked_is_unreachable(any_site: Site) -> None:
+    with pytest.raises(TargetUnreachable), opened(any_site.lost) as router:
         router.ping()
