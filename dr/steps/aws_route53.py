@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, target
-from dr.targets.cloud import CloudAccount, NotReady, WeightedRecords
+from dr.targets.cloud import CloudAccount, WeightedRecords, refuse_sick
 
 EVERY = 1.0
 """Seconds between two looks whether all name servers have it; it takes up to a minute."""
@@ -72,13 +72,10 @@ class AwsRoute53Shift(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return InPlace(_facts(now)) if now == _weights(before) else NotInPlace(_facts(now))
 
     def _refuse_unhealthy(self, here: Here, before: Mapping[str, int]) -> None:
-        """Raises NotReady: a record that is to answer more often is one that Route 53 does not answer with."""
+        """Raises NotReady: a record that is to answer more often has a health check that fails."""
         more = {identifier for identifier, weight in self.weights.items() if weight > before[identifier]}
         health = self._records(here).health(self.zone, self.name, self.type) if more else {}
-        if sick := sorted(identifier for identifier in more if health[identifier] is False):
-            raise NotReady(
-                f"the health check of {', '.join(sick)} fails: Route 53 does not answer with it, whatever its weight"
-            )
+        refuse_sick(identifier for identifier in more if health[identifier] is False)
 
     def _write(self, here: Here, weights: Mapping[str, int], expected: Mapping[str, int]) -> Evidence:
         """Set them, and wait until all name servers of the zone have them."""

@@ -3,7 +3,7 @@
 As in `protocols.py`: a call raises `TargetUnreachable` when the thing could not be asked; repeating it does no harm.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -115,6 +115,14 @@ class Functions(Protocol):
 
 class NotReady(Exception):
     """Something else is going on there, or it is not in the state that a change of roles needs."""
+
+
+def refuse_sick(records: Iterable[str]) -> None:
+    """Raises NotReady: there are records to which traffic would go and whose health check fails."""
+    if sick := sorted(records):
+        raise NotReady(
+            f"the health check of {', '.join(sick)} fails: Route 53 does not answer with it, whatever its weight"
+        )
 
 
 class SourceMayWrite(Exception):

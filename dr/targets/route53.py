@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 
+from dr.targets.cloud import refuse_sick
 from dr.targets.protocols import Opening, Share, TargetUnreachable
 from dr.targets.transport.aws_access import AwsAccess
 
@@ -76,13 +77,20 @@ class Route53Router:
         return Share(standby=min(max(round(ALL * standby / (primary + standby)), lowest), highest))
 
     def shift(self, share: Share) -> None:
-        """Both records in one change, and return when all name servers of the zone have it."""
+        """Both records in one change, and return when all name servers of the zone have it.
+
+        Raises:
+            NotReady: the health check of the standby's record fails.
+        """
         if share.standby not in range(ALL + 1):
             raise LookupError(f"{share.standby} is not a share of 0 to 100 percent")
         config = self._config
         primary, standby = self._weights()
         before = {config.primary: primary, config.standby: standby}
         after = {config.primary: ALL - share.standby, config.standby: share.standby}
+        if share.standby > self.share().standby:  # the way back is never barred
+            health = self._records.health(config.zone, config.name, config.record)
+            refuse_sick(record for record in [config.standby] if health[record] is False)
         change = self._records.write(config.zone, config.name, config.record, after, expected=before)
         while change and not self._records.is_in_sync(change):
             if time.monotonic() + EVERY > self._deadline:
