@@ -131,6 +131,14 @@ def number_of(flipped: Stored) -> int:
     return int(flipped.key.split("/")[1])
 
 
+@pytest.mark.parametrize("number", [0, 14, 28])
+def test_an_entry_that_is_there_twice_is_named(number: int, attacked: Attacked) -> None:
+    """Those behind it have made room."""
+    later = {key(at + 1): attacked.written[key(at)] for at in range(number, 30)}
+    attacked.replace(later)
+    assert f"entry {number + 1}: another one than here" in attacked.told()
+
+
 @pytest.mark.parametrize("number", [0, 5, 29])
 def test_an_entry_that_was_added_is_named(number: int, attacked: Attacked) -> None:
     attacked.put(key(30), attacked.written[key(number)])
