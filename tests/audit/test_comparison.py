@@ -119,7 +119,7 @@ def test_each_flipped_byte_of_each_entry_is_named(attacked: Attacked) -> None:
     forged = list(attacked.store.list("flipped/"))
     assert [item.key for item in forged] == list(flips)
     with ThreadPoolExecutor(READERS) as pool:
-        told = pool.map(lambda item: attacked.told(attacked.instead(key(number_of(item)), item)), forged)
+        told = list(pool.map(attacked.told, [attacked.instead(key(number_of(item)), item) for item in forged]))
     for item, said in zip(forged, told, strict=True):
         number = number_of(item)
         cut = "cut off" if number == 29 else f"missing, although entry {number + 1} is there"
