@@ -2,7 +2,8 @@
 
 Against LocalStack, and against a server that does nothing but answer, some milliseconds later as the real S3 does.
 The two show different things: LocalStack takes longer to answer than a client to ask, and on two processors two of
-them, a home and a mirror, and the client may wait for each other; the goal is the same for both.
+them, a home and a mirror, and the client may wait for each other; the goal is the same for both. How much of that is
+the machine's is seen in two bare processes that put at once, one to each.
 Ratios to a bare client of boto3, ready and warm, that does the same without anything that makes it a journal.
 The programs are in `s3/`.
 """
@@ -36,6 +37,8 @@ def _appends(place: Place) -> Iterator[Row]:
         alone, mirrored = (None, None) if store == "null" else (at_most(1.25), at_most(1.4))
         yield Row(f"append / bare put_object ({AMONG[store]})", medians["dr"] / bare, "x", alone, medians)
         yield Row(f"the same with a mirror ({AMONG[store]})", medians["with a mirror"] / bare, "x", mirrored, medians)
+        ratio = medians["with a mirror"] / medians["two at once"]
+        yield Row(f"with a mirror / two bare processes at once ({AMONG[store]})", ratio, "x", alone, medians)
 
 
 def _reads(place: Place) -> Iterator[Row]:

@@ -3,7 +3,8 @@
 usage: python -m benchmarks.s3.appends FOLDER
 
 The contestants take turns, append by append, so that what slows the machine slows all of them. Bare is a boto3 client
-as it comes, ready and warm.
+as it comes, ready and warm. Two such clients in two processes, one to the home and one to the mirror, that put at once,
+show what the machine can do at best: where they wait for each other, so does everybody.
 """
 
 import itertools
@@ -12,12 +13,14 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import boto3
 
-from benchmarks.s3 import ENTRY, null_s3
+from benchmarks.s3 import ENTRY, ROOT, null_s3
 from dr.audit.book import LocalBook
 from dr.audit.journal import Draft
 from dr.audit.place import Place
@@ -35,7 +38,8 @@ NEAR = 0.005
 Append = Callable[[], object]
 
 
-def contestants(folder: Path, home: str, mirror: str) -> Mapping[str, Append]:
+@contextmanager
+def contestants(folder: Path, home: str, mirror: str) -> Iterator[Mapping[str, Append]]:
     """Each ready and warm."""
     bare = boto3.client("s3", endpoint_url=home, region_name=HOME.region)
     numbers = itertools.count()
@@ -47,11 +51,38 @@ def contestants(folder: Path, home: str, mirror: str) -> Mapping[str, Append]:
         return lambda: replicated.append([DRAFT])
 
     there = S3Store(Place(bucket=MIRROR.name, region=MIRROR.region, endpoint=mirror))
-    return {
-        "bare": lambda: bare.put_object(Bucket=HOME.name, Key=f"bare/{next(numbers):010d}", Body=ENTRY),
-        "dr": journal("home", []),
-        "with a mirror": journal("both", [Mirror(there)]),
-    }
+    with two_processes(home, mirror) as at_once:
+        yield {
+            "bare": lambda: bare.put_object(Bucket=HOME.name, Key=f"bare/{next(numbers):010d}", Body=ENTRY),
+            "two at once": at_once,
+            "dr": journal("home", []),
+            "with a mirror": journal("both", [Mirror(there)]),
+        }
+
+
+@contextmanager
+def two_processes(home: str, mirror: str) -> Iterator[Append]:
+    """What has a bare client put to the home and another one to the mirror, and waits for both."""
+    with ExitStack() as stack:
+        both = [
+            stack.enter_context(
+                Popen(
+                    [sys.executable, "-m", "benchmarks.s3.bare", endpoint, bucket.region, bucket.name],
+                    cwd=ROOT, stdin=PIPE, stdout=PIPE, bufsize=0,
+                )
+            )
+            for endpoint, bucket in ((home, HOME), (mirror, MIRROR))
+        ]  # fmt: skip
+
+        def put() -> None:
+            for process in both:
+                assert process.stdin is not None
+                process.stdin.write(b".")
+            for process in both:
+                assert process.stdout is not None
+                process.stdout.read(1)
+
+        yield put
 
 
 def medians(appends: Mapping[str, Append], count: int) -> dict[str, float]:
@@ -73,12 +104,17 @@ def main(folder: Path) -> dict[str, dict[str, float]]:
     os.environ.update(CREDENTIALS)
     figures = {}
     for name, seconds in (("null", 0.0), ("near", NEAR)):
-        with null_s3(seconds) as home, null_s3(seconds) as mirror:
-            figures[name] = medians(contestants(folder / name, home, mirror), 500)
-    with running() as home, running() as mirror:  # two, as two regions are
-        create_bucket(home, HOME, locked=True)
-        create_bucket(mirror, MIRROR, locked=True)
-        figures["localstack"] = medians(contestants(folder / "localstack", home.endpoint, mirror.endpoint), 500)
+        with (
+            null_s3(seconds) as home,
+            null_s3(seconds) as mirror,
+            contestants(folder / name, home, mirror) as appends,
+        ):
+            figures[name] = medians(appends, 500)
+    with running() as one, running() as other:  # two, as two regions are
+        create_bucket(one, HOME, locked=True)
+        create_bucket(other, MIRROR, locked=True)
+        with contestants(folder / "localstack", one.endpoint, other.endpoint) as appends:
+            figures["localstack"] = medians(appends, 500)
     return figures
 
 

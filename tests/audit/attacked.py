@@ -80,7 +80,8 @@ class Attacked:
 
     @cached_property
     def _untouched(self) -> Mapping[str, Untouched]:
-        return {item.key: Untouched(item, self.store.read(item)) for item in self.store.list("")}
+        ours = [item for item in self.store.list("") if item.key in self.written]
+        return {item.key: Untouched(item, self.store.read(item)) for item in ours}
 
     # What an attacker does.
 

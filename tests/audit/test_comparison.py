@@ -119,7 +119,7 @@ def test_each_flipped_byte_of_each_entry_is_named(attacked: Attacked) -> None:
     forged = list(attacked.store.list("flipped/"))
     assert [item.key for item in forged] == list(flips)
     with ThreadPoolExecutor(READERS) as pool:
-        told = pool.map(lambda item: attacked.told(attacked.instead(key(number_of(item)), item)), forged)
+        told = list(pool.map(attacked.told, [attacked.instead(key(number_of(item)), item) for item in forged]))
     for item, said in zip(forged, told, strict=True):
         number = number_of(item)
         cut = "cut off" if number == 29 else f"missing, although entry {number + 1} is there"
@@ -129,6 +129,14 @@ def test_each_flipped_byte_of_each_entry_is_named(attacked: Attacked) -> None:
 
 def number_of(flipped: Stored) -> int:
     return int(flipped.key.split("/")[1])
+
+
+@pytest.mark.parametrize("number", [0, 14, 28])
+def test_an_entry_that_is_there_twice_is_named(number: int, attacked: Attacked) -> None:
+    """Those behind it have made room."""
+    later = {key(at + 1): attacked.written[key(at)] for at in range(number, 30)}
+    attacked.replace(later)
+    assert f"entry {number + 1}: another one than here" in attacked.told()
 
 
 @pytest.mark.parametrize("number", [0, 5, 29])
