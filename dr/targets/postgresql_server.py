@@ -84,6 +84,10 @@ class PostgresqlDatabaseServer:
         self._directory.control()
 
     def close(self) -> None:
+        self._hang_up()
+        self._directory.close()
+
+    def _hang_up(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -103,7 +107,7 @@ class PostgresqlDatabaseServer:
         return "stopped" if control.clean else "crashed"
 
     def pulse(self) -> Pulse:
-        self.close()
+        self._hang_up()
         try:
             self._rows("select 1")
         except TargetUnreachable as error:
@@ -167,17 +171,20 @@ class PostgresqlDatabaseServer:
         self._command("checkpoint")
 
     def stop(self) -> int:
-        self.close()
+        self._hang_up()
         return (
             self._directory.stop().position + 1
         )  # a checkpoint's record has a length; replayed is what lies before it
 
+    def prepare_stop(self) -> None:
+        self._directory.prepare_stop()
+
     def stop_and_fence(self) -> int:
-        self.close()
+        self._hang_up()
         return self._directory.stop_and_fence().position + 1
 
     def start(self) -> None:
-        self.close()
+        self._hang_up()
         self._directory.start()
         began = time.monotonic()
         while not self._answers():
@@ -186,7 +193,7 @@ class PostgresqlDatabaseServer:
             self._wait(START_POLL, "does not answer after its start")
 
     def halt(self) -> None:
-        self.close()
+        self._hang_up()
         self._directory.halt()
 
     def wake(self) -> None:
@@ -217,7 +224,7 @@ class PostgresqlDatabaseServer:
         self._rows("select pg_reload_conf()")
 
     def rewind(self, upstream: str) -> None:
-        self.close()
+        self._hang_up()
         self._directory.rewind(upstream)
 
     def claim(self, owner: str) -> None:
@@ -238,7 +245,7 @@ class PostgresqlDatabaseServer:
         try:
             self._sql(QUICK).rows("select 1")
         except TargetUnreachable:
-            self.close()
+            self._hang_up()
             return False
         return True
 
@@ -247,7 +254,7 @@ class PostgresqlDatabaseServer:
         try:
             return client.rows(query, values)
         except TargetUnreachable:
-            self.close()
+            self._hang_up()
             raise
 
     def _command(self, text: str) -> None:
@@ -255,7 +262,7 @@ class PostgresqlDatabaseServer:
         try:
             client.command(text)
         except TargetUnreachable:
-            self.close()
+            self._hang_up()
             raise
 
     def _sql(self, at_most: float = float("inf")) -> "Client":
