@@ -1,8 +1,8 @@
 """A switchover in a process of its own that dies at one of its touches of the outside, by SIGKILL.
 
-`python -m tests.switching PRIMARY STANDBY KILL-AT`, the targets on standard input. A touch is a program that is run, or
-a question or command to a server or to PgBouncer; what comes after one is before the next. Without a kill (-1) it
-prints the touches.
+`python -m tests.switching PRIMARY STANDBY KILL-AT`, the targets on standard input. A touch is a program that is
+started or given its word, or a question or command to a server or to PgBouncer; what comes after one is before the
+next. Without a kill (-1) it prints the touches.
 """
 
 import functools
@@ -40,7 +40,7 @@ def touches(kill_at: int) -> list[str]:
     def counted(name: str, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
         if len(seen) == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        seen.append(f"{name} {arguments[1]}")
+        seen.append(f"{name} {arguments[1:]}")
         return call(*arguments, **more)
 
     def replaced(holder: Any, name: str) -> None:
@@ -52,7 +52,8 @@ def touches(kill_at: int) -> list[str]:
 
         setattr(holder, name, call)
 
-    replaced(program, "run")
+    for name in ("__init__", "finish"):
+        replaced(program.Started, name)
     for name in ("rows", "records", "command"):
         replaced(libpq.Client, name)
     return seen

@@ -192,6 +192,7 @@ class _Change:
         self._old.checkpoint()
         self._new.checkpoint()
         self._old.claim(self._owner)
+        self._old.prepare_stop()
         self._within(self._step.hold)
         held, position = self._here.now(), list[int]()
         try:

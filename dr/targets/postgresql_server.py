@@ -84,7 +84,6 @@ class PostgresqlDatabaseServer:
         commands = Commands(
             data=config.data, programs=config.programs, prefix=config.prefix, start=config.start, stop=config.stop
         )
-        self._programs = programs
         self._directory = DataDirectory(opening.name, commands, programs, time.monotonic() + opening.timeout)
         self._config = config
         self._opening = opening
@@ -95,10 +94,10 @@ class PostgresqlDatabaseServer:
         self._directory.control()
 
     def close(self) -> None:
-        self._disconnect()
-        self._programs.close()
+        self._hang_up()
+        self._directory.close()
 
-    def _disconnect(self) -> None:
+    def _hang_up(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -126,7 +125,7 @@ class PostgresqlDatabaseServer:
         return "stopped" if control.clean else "crashed"
 
     def pulse(self) -> Pulse:
-        self._disconnect()
+        self._hang_up()
         try:
             self._rows("select 1")
         except TargetUnreachable as error:
@@ -190,17 +189,20 @@ class PostgresqlDatabaseServer:
         self._command("checkpoint")
 
     def stop(self) -> int:
-        self._disconnect()
+        self._hang_up()
         return (
             self._directory.stop().position + 1
         )  # a checkpoint's record has a length; replayed is what lies before it
 
+    def prepare_stop(self) -> None:
+        self._directory.prepare_stop()
+
     def stop_and_fence(self) -> int:
-        self._disconnect()
+        self._hang_up()
         return self._directory.stop_and_fence().position + 1
 
     def start(self) -> None:
-        self._disconnect()
+        self._hang_up()
         self._directory.start()
         began = time.monotonic()
         while not self._answers():
@@ -209,7 +211,7 @@ class PostgresqlDatabaseServer:
             self._wait(START_POLL, "does not answer after its start")
 
     def halt(self) -> None:
-        self._disconnect()
+        self._hang_up()
         self._directory.halt()
 
     def wake(self) -> None:
@@ -240,17 +242,17 @@ class PostgresqlDatabaseServer:
         self._rows("select pg_reload_conf()")
 
     def rewind(self, upstream: str) -> None:
-        self._disconnect()
+        self._hang_up()
         self._directory.rewind(upstream)
 
     def copy(self, upstream: str, owner: str) -> None:
-        self._disconnect()
+        self._hang_up()
         fresh_directory.copy(self._directory, upstream, owner)
 
     def restore(self, owner: str) -> Mapping[str, str]:
         if self._config.backup is None:
             raise Refused(f"{self._opening.name} has no `backup` in dr.toml")
-        self._disconnect()
+        self._hang_up()
         return fresh_directory.restore(self._directory, self._config.backup, owner)
 
     def restored(self) -> str:
@@ -274,7 +276,7 @@ class PostgresqlDatabaseServer:
         try:
             self._sql(QUICK).rows("select 1")
         except TargetUnreachable:
-            self._disconnect()
+            self._hang_up()
             return False
         return True
 
@@ -283,7 +285,7 @@ class PostgresqlDatabaseServer:
         try:
             return client.rows(query, values)
         except TargetUnreachable:
-            self._disconnect()
+            self._hang_up()
             raise
 
     def _command(self, text: str) -> None:
@@ -291,7 +293,7 @@ class PostgresqlDatabaseServer:
         try:
             client.command(text)
         except TargetUnreachable:
-            self._disconnect()
+            self._hang_up()
             raise
 
     def _sql(self, at_most: float = float("inf")) -> "Client":

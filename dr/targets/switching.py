@@ -121,6 +121,10 @@ class DatabaseServer(Protocol):
         """
         ...
 
+    def prepare_stop(self) -> None:
+        """Get ready for `stop_and_fence`, so that it takes less time. Changes nothing."""
+        ...
+
     def stop_and_fence(self) -> int:
         """Both, in less time than one after the other. Whatever it raises, the server may be fenced."""
         ...

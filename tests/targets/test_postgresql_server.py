@@ -73,6 +73,21 @@ def test_a_frozen_server_gives_no_answer_by_the_deadline(servers: Cluster, first
     wait.until(lambda: servers.first.process() is None, LIMIT, "what was asked of it while it was frozen")
 
 
+def test_a_stop_that_was_only_prepared_leaves_the_server_alone(servers: Cluster, first: Any) -> None:
+    first.prepare_stop()
+    first.close()
+    assert first.situation() == "writable"
+    assert first.obstacles("standby") == (), "it is not fenced"
+    assert servers.first.writable()
+
+
+def test_a_server_that_crashed_before_its_stop_was_not_stopped_in_order(servers: Cluster, first: Any) -> None:
+    first.prepare_stop()
+    servers.first.kill()
+    with pytest.raises(Refused, match="was not shut down in order"):
+        first.stop_and_fence()
+
+
 def test_a_start_beside_what_is_left_of_a_dead_server_is_refused(servers: Cluster, first: Any) -> None:
     """A backend that outlives its postmaster could still write; so its coming back proves that there is none."""
     postmaster = servers.first.process()

@@ -7,7 +7,6 @@ belong to another user.
 
 import re
 import time
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -23,6 +22,22 @@ NOT_RUNNING: Final = 3
 FENCE: Final = "standby.signal"
 """PostgreSQL starts as a standby where this file is: the server cannot come back writable by itself."""
 CLAIM: Final = "dr.claim"
+LOCK_FREE: Final = "Lock file: gone"
+STOP_AND_FENCE: Final = f"""\
+export LC_ALL=C
+read -r how || exit 0  # dr is gone, or has thought better of it
+read -r pid <"$1/postmaster.pid"
+[ "$how" = stop ] && kill -INT "$pid"
+: >"$1/{FENCE}" && sync "$1/{FENCE}" "$1" || exit 1
+while [ -e "$1/postmaster.pid" ] && kill -0 "$pid"; do sleep 0.002; done
+[ -e "$1/postmaster.pid" ] || echo "{LOCK_FREE}"
+exec "$2" "$1"
+"""
+"""What `stop_and_fence` runs beside the data: one program in the place of five, while clients wait.
+
+A shell, though dr uses none elsewhere: it is the one thing at hand that can wait for a word, and then needs no other
+program to send a signal and to look for a file. Its text is fixed; the paths are its arguments.
+"""
 CLEAN: Final = ("shut down", "shut down in recovery")
 
 
@@ -60,6 +75,16 @@ class DataDirectory:
         self.path = commands.data
         self._commands = commands
         self._programs = programs
+        self._stopper: program.Begun | None = None
+
+    def close(self) -> None:
+        self._dismiss()
+        self._programs.close()
+
+    def _dismiss(self) -> None:
+        if self._stopper is not None:
+            self._stopper.close()
+            self._stopper = None
 
     def take_over(self) -> None:
         """Be the only one who changes it: what was begun here earlier has ended then, or will never begin.
@@ -71,7 +96,9 @@ class DataDirectory:
 
     def control(self) -> Control:
         """Raises TargetUnreachable: it cannot be read."""
-        said = self.look("env", "LC_ALL=C", self.tool("pg_controldata"), self.path)
+        return self._control_of(self.look("env", "LC_ALL=C", self.tool("pg_controldata"), self.path))
+
+    def _control_of(self, said: program.Said) -> Control:
         fields = dict(_FIELD.findall(said.out))
         try:
             return Control(
@@ -99,10 +126,8 @@ class DataDirectory:
             raise TargetUnreachable(f"{self.name}: pg_ctl status: {said.words()}")
         return said.status != NOT_RUNNING
 
-    def stop(self, meanwhile: Callable[[], None] = lambda: None) -> Control:
+    def stop(self) -> Control:
         """Shut down in order, sessions being ended; harmless when it is down already. What stands in it then.
-
-        `meanwhile` is done while it shuts down.
 
         Looked at by itself every few milliseconds, because `pg_ctl --wait` looks ten times a second. That nothing more
         is written is certain before the process has ended: it still sends the last of its WAL to the standby.
@@ -114,7 +139,6 @@ class DataDirectory:
         # Its status says nothing: the server may have been down. The control data below does.
         self._given(self._commands.stop, "stop", "--mode=fast", "--no-wait")
         began = time.monotonic()
-        meanwhile()
         while not (control := self.control()).clean:
             if time.monotonic() - began > SURE and not self.running() and not (control := self.control()).clean:
                 raise Refused(f"{self.name} is down, and was not shut down in order ({control.state})")
@@ -162,10 +186,26 @@ class DataDirectory:
         self._write(FENCE, "")
         self._prove_fence()
 
+    def prepare_stop(self) -> None:
+        """Have the program of `stop_and_fence` wait for its word: what starts it (sudo, a container) takes its time."""
+        self._dismiss()
+        arguments = (STOP_AND_FENCE, "sh", self.path, self.tool("pg_controldata"))
+        self._stopper = self._programs.begin((*self._commands.prefix, "sh", "-c", *arguments))
+
     def stop_and_fence(self) -> Control:
         """Both, in less time than one after the other. Whatever it raises, the fence may be there."""
-        control = self.stop(lambda: self._write(FENCE, ""))
-        self._prove_fence()
+        if self._stopper is None:
+            self.prepare_stop()
+        assert self._stopper is not None
+        if self._commands.stop:
+            self._programs.change(self._commands.stop, self.deadline)
+        said = self._stopper.finish(self.deadline, "fence\n" if self._commands.stop else "stop\n")
+        self._stopper = None
+        control = self._control_of(said)
+        if not control.clean:
+            raise Refused(f"{self.name} is down, and was not shut down in order ({control.state})")
+        if LOCK_FREE not in said.out:
+            self._prove_fence()
         return control
 
     def _prove_fence(self) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from dr.core.step import target
 from dr.targets.protocols import HostGroup, Opening, TargetUnreachable
+from dr.targets.transport.deadline import within
 
 MOST_OUTPUT: Final = 65_536
 """Bytes that are read of what a program says (safety rule 15)."""
@@ -35,6 +36,18 @@ class Said(msgspec.Struct, frozen=True):
         return text[:MOST_WORDS] or f"status {self.status}"
 
 
+class Begun(Protocol):
+    """A program that waits for its standard input."""
+
+    def finish(self, deadline: float, text: str = "") -> Said:
+        """Give it `text`, and wait for its end until `deadline`. Raises TargetUnreachable: it has not ended in time."""
+        ...
+
+    def close(self) -> None:
+        """Let it end without having done anything; harmless when it has ended."""
+        ...
+
+
 class Programs(Protocol):
     """A machine on which programs can be run. Both calls raise TargetUnreachable: what was done by then is unknown."""
 
@@ -44,6 +57,10 @@ class Programs(Protocol):
 
     def change(self, argv: Sequence[str], deadline: float, *, text: str = "") -> Said:
         """Run one that may change something; `text` is its standard input."""
+        ...
+
+    def begin(self, argv: Sequence[str]) -> Begun:
+        """Start one that may change something, and does nothing before it has read its standard input."""
         ...
 
     def take_over(self, deadline: float) -> None:
@@ -64,6 +81,9 @@ class Local:
 
     def change(self, argv: Sequence[str], deadline: float, *, text: str = "") -> Said:
         return run(self._name, argv, deadline, text=text)
+
+    def begin(self, argv: Sequence[str]) -> Begun:
+        return Started(self._name, argv)
 
     def take_over(self, deadline: float) -> None:
         """Nothing to do."""
@@ -89,33 +109,66 @@ HostName = Annotated[str, target(HostGroup, may_be_down=True)]
 """The name of a target of type `ssh` with one host. Whether it is up is asked by what runs there."""
 
 
-def run(name: str, argv: Sequence[str], deadline: float, *, text: str = "") -> Said:
-    """Run the program to its end, by `deadline` (a time of `time.monotonic`); `text` is its standard input.
+class Started:
+    """A program that has been started, and reads its standard input before it does anything.
 
     Its output goes to files, not pipes: a server that it leaves running may keep them open, and a pipe would then be
     waited for until that server ends.
 
     Raises:
-        TargetUnreachable: it cannot be started, or has not ended in time; then its process group is killed. What it had
-            done by then is unknown.
+        TargetUnreachable: it cannot be started.
     """
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
-        given.write(text.encode())
-        given.seek(0)
+
+    def __init__(self, name: str, argv: Sequence[str]) -> None:
+        self._name = name
+        self._argv = argv
+        self._out, self._error = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         try:
-            child = subprocess.Popen(argv, stdin=given, stdout=out, stderr=error, start_new_session=True)
+            self._child = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=self._out, stderr=self._error, start_new_session=True
+            )
         except OSError as wrong:
+            self._forget()
             raise TargetUnreachable(f"{name}: {argv[0]} cannot be run: {wrong.strerror}") from None
+
+    def finish(self, deadline: float, text: str = "") -> Said:
+        """Give it `text`, and wait for its end until `deadline` (a time of `time.monotonic`).
+
+        Raises:
+            TargetUnreachable: it has not ended in time; then its process group is killed. What it had done by then is
+                unknown.
+        """
+        assert self._child.stdin is not None
         try:
-            status = child.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise TargetUnreachable(f"{name}: {_title(argv)} did not end in time") from None
+            with contextlib.suppress(BrokenPipeError), self._child.stdin as given:  # it ended without reading
+                given.write(text.encode())
+            # In a thread, because a wait with a limit of its own would look only every 50 ms, and clients are waiting.
+            status = within(max(0.0, deadline - time.monotonic()), self._child.wait, discard=lambda _: None)
+            return Said(status, _start_of(self._out), _start_of(self._error))
+        except TimeoutError:
+            raise TargetUnreachable(f"{self._name}: {_title(self._argv)} did not end in time") from None
         finally:
-            if child.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-        return Said(status, _start_of(out), _start_of(error))
+            self.close()
+
+    def close(self) -> None:
+        """Kill what is left of it. Harmless when it has ended."""
+        if self._child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._out.close()
+        self._error.close()
+
+
+def run(name: str, argv: Sequence[str], deadline: float, *, text: str = "") -> Said:
+    """Run the program to its end, by `deadline`; `text` is its standard input. Raises as Started and `finish` do."""
+    return Started(name, argv).finish(deadline, text)
 
 
 def _start_of(file: BinaryIO) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dr.targets.protocols import TargetUnreachable
-from dr.targets.transport.program import MOST_OUTPUT, Said
+from dr.targets.transport.program import MOST_OUTPUT, Begun, Said
 from dr.targets.transport.ssh_hosts import Hosts
 
 TAKEN_OVER: Final = 97
@@ -54,6 +54,10 @@ class SshPrograms:
         self._token = token
         return said
 
+    def begin(self, argv: Sequence[str]) -> Begun:
+        """Begun when it is finished: one that is started and waits would keep the lock."""
+        return _Later(self, argv)
+
     def take_over(self, deadline: float) -> None:
         token = secrets.token_hex(16)
         said = self._under_lock(TAKE, token, (), deadline)
@@ -76,3 +80,15 @@ class SshPrograms:
         if answer.status is None:
             raise TargetUnreachable(f"{self._name}: {answer.host}: {answer.said}")
         return Said(answer.status, answer.said, error)
+
+
+class _Later:
+    def __init__(self, programs: SshPrograms, argv: Sequence[str]) -> None:
+        self._programs = programs
+        self._argv = argv
+
+    def finish(self, deadline: float, text: str = "") -> Said:
+        return self._programs.change(self._argv, deadline, text=text)
+
+    def close(self) -> None:
+        """Nothing was begun."""

@@ -1,12 +1,13 @@
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from dr.demo import wait
 from dr.targets.protocols import TargetUnreachable
-from dr.targets.transport.program import MOST_OUTPUT, run
+from dr.targets.transport.program import MOST_OUTPUT, Started, run
 
 
 def soon(seconds: float = 30.0) -> float:
@@ -26,6 +27,17 @@ def test_what_it_complains_about_is_told_on_one_line() -> None:
 def test_a_program_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(TargetUnreachable, match="db1: /no/such/program cannot be run: No such file"):
         run("db1", ["/no/such/program"], soon())
+
+
+def test_one_that_waits_for_its_word_does_nothing_without_it(tmp_path: Path) -> None:
+    """That dr dies closes its standard input, as this does."""
+    argv = ["sh", "-c", 'read -r word || exit 3; echo "$word" >"$1"', "sh", str(tmp_path / "done")]
+    kept, dropped = Started("db1", argv), Started("db1", argv)
+    dropped.close()
+    assert kept.finish(soon()).status == 3
+    assert not (tmp_path / "done").exists()
+    assert Started("db1", argv).finish(soon(), "go\n").status == 0
+    assert (tmp_path / "done").read_text() == "go\n"
 
 
 def test_one_that_does_not_end_is_killed_with_its_children() -> None:
