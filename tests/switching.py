@@ -19,18 +19,20 @@ from dr.steps.database_switchover import DatabaseSwitchover
 from dr.targets.catalogue import TARGET_TYPES
 from dr.targets.protocols import TargetConfig
 from dr.targets.transport import libpq, program
-from tests.here import World
+from tests.here import RUN, World
 
 
 class Given(msgspec.Struct, frozen=True):
     targets: dict[str, dict[str, Any]]
     secrets: dict[str, str]
+    run: str
+    """What the run is called, so that the one who goes on with it finds its own claims."""
 
 
 def given(targets: Mapping[str, TargetConfig], secrets: dict[str, str]) -> bytes:
     """What the process reads."""
     configs = {name: msgspec.to_builtins(config, enc_hook=encode_hook) for name, config in targets.items()}
-    return msgspec.json.encode(Given(configs, secrets))
+    return msgspec.json.encode(Given(configs, secrets, RUN))
 
 
 def touches(kill_at: int) -> list[str]:
@@ -68,6 +70,7 @@ def main() -> None:
     }
     seen = touches(kill_at)
     with World(targets, given.secrets).act() as here:
+        here.run = given.run
         DatabaseSwitchover(primary=primary, standby=standby, pool="pool").apply(here)
     sys.stdout.write(msgspec.json.encode(seen).decode())
 
