@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
+from dr.core.quorum import Quorum, check_quorum, needed
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, Unknown, target
 from dr.targets.protocols import Play, PlaybookHosts, TaskEnd
 
@@ -55,11 +56,17 @@ class PlaybookRun(
     tags: Annotated[tuple[Tag, ...], msgspec.Meta(max_length=50)] = ()
     vars: dict[Name, Any] = msgspec.field(default_factory=dict)
     """Extra variables. Those that are secret belong to the target."""
+    quorum: Quorum = "all"
+    """On how many of the hosts it is played on it must be in place: `all`, or `2 of 3`, where 3 is their number."""
+
+    def __post_init__(self) -> None:
+        check_quorum(self.quorum)
 
     def summary(self) -> str:
         part = f" ({self.limit})" if self.limit else ""
         tags = f", only {', '.join(self.tags)}" if self.tags else ""
-        return f"Run the playbook {self.playbook} on {self.hosts}{part}{tags}"
+        where = "" if self.quorum == "all" else f"{self.quorum} of "
+        return f"Run the playbook {self.playbook} on {where}{self.hosts}{part}{tags}"
 
     def reverses(self) -> Reversal:
         return "undo" if self.undo_with is not None else "impossible"
@@ -70,16 +77,19 @@ class PlaybookRun(
 
     def observe(self, here: Here) -> Observation:
         seen = self._look(here)
-        # First what is unknown: a host that could not be asked may be half-way.
-        if unknown := seen.names("unknown"):
+        missing, unknown = seen.names("not_in_place"), seen.names("unknown")
+        in_place = len(seen.hosts) - len(missing) - len(unknown)
+        enough = needed(self.quorum, len(seen.hosts), self.hosts)
+        if in_place >= enough:
+            return InPlace(seen.evidence())
+        # A host that could not be asked may be half-way: it is waited for, if it is needed.
+        if in_place + len(missing) < enough:
             return Unknown(seen.words(unknown))
-        if missing := seen.names("not_in_place"):
-            return NotInPlace({**seen.evidence(), "findings": [seen.words(missing)]})
-        return InPlace(seen.evidence())
+        return NotInPlace({**seen.evidence(), "findings": [seen.words(missing)]})
 
     def apply(self, here: Here) -> Evidence:
         """Raises PlaybookFailed."""
-        return self._change(here, self._play(self.playbook))
+        return self._change(here, self._play(self.playbook), self.quorum)
 
     def undo(self, here: Here, before: Evidence) -> Evidence:
         """On every host on which it was not in place before, also where it was applied only in part."""
@@ -87,16 +97,21 @@ class PlaybookRun(
         hosts = _ours(before)
         if not hosts:  # an empty limit would be no limit
             return {}
-        return self._change(here, msgspec.structs.replace(self._play(self.undo_with), limit=",".join(hosts), tags=()))
+        play = msgspec.structs.replace(self._play(self.undo_with), limit=",".join(hosts), tags=())
+        return self._change(here, play, "all")
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         seen, ours = self._look(here), _ours(before)
         left = [host for host in seen.names("in_place") if host in ours]
+        # Where it could not be seen before, and now it is in place, nobody can tell whose work that is.
+        unclear = [host for host in seen.names("in_place") if host in _names(before, "unknown")]
         unseen = [host for host in ours if host not in {*seen.names("in_place"), *seen.names("not_in_place")}]
         if left:
             return NotInPlace({**seen.evidence(), "findings": [f"still in place on {', '.join(left[:MOST_TOLD])}"]})
         if unseen:
             return Unknown(seen.words(unseen))
+        if unclear:
+            return Unknown(f"in place on {', '.join(unclear[:MOST_TOLD])}, which could not be looked at before")
         return InPlace(seen.evidence())
 
     def _play(self, playbook: str, *, check: bool = False) -> Play:
@@ -116,11 +131,12 @@ class PlaybookRun(
         by_host = {host: [task for task in tasks if task.host == host] for host in end.hosts}
         return _Seen({host: (judge(found), found) for host, found in by_host.items()})
 
-    def _change(self, here: Here, play: Play) -> Evidence:
+    def _change(self, here: Here, play: Play, quorum: str) -> Evidence:
         tasks: list[TaskEnd] = []
         end = here.reach(PlaybookHosts, self.hosts).play(play, _listener(here, tasks, aloud=True))
         wrong = [task for task in tasks if task.outcome in {"failed", "unreachable"}]
-        if wrong or end.status:
+        spare = len(end.hosts) - needed(quorum, len(end.hosts), self.hosts)
+        if len({task.host for task in wrong}) > spare or (end.status and not wrong):
             raise PlaybookFailed(f"{play.playbook} ended with status {end.status}: " + "; ".join(map(_say, wrong[:5])))
         told = {host: Counter(task.outcome for task in tasks if task.host == host) for host in end.hosts[:MOST_TOLD]}
         return {"playbook": play.playbook, "hosts": told, "of": len(end.hosts)}
@@ -183,7 +199,11 @@ def _listener(here: Here, tasks: list[TaskEnd], *, aloud: bool) -> Callable[[Tas
 
 def _ours(before: Evidence) -> list[str]:
     """The hosts on which the step may have brought the effect about."""
-    return msgspec.convert(before["not_in_place"], list[str])
+    return _names(before, "not_in_place")
+
+
+def _names(before: Evidence, standing: Standing) -> list[str]:
+    return msgspec.convert(before[standing], list[str])
 
 
 def _say(task: TaskEnd, *, host: bool = True) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Final
 
 import msgspec
 
+from dr.core.quorum import Quorum, check_quorum, needed
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, OutOfTime, Reversal, Step, Unknown, target
 from dr.targets.protocols import HostAnswer, HostGroup
 
@@ -60,15 +61,13 @@ class SshCommand(
     apply_with: Command
     undo_with: Command | None = None
     """Without it the step is a point of no return."""
-    quorum: Annotated[str, msgspec.Meta(pattern=r"^(all|[1-9]\d* of [1-9]\d*)$")] = "all"
+    quorum: Quorum = "all"
     """On how many hosts it must be in place: `all`, or `2 of 3`, where 3 is the size of the group."""
     at_once: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
     """Hosts on which it runs at the same time; no further one begins when the quorum is lost."""
 
     def __post_init__(self) -> None:
-        wanted, of, size = self.quorum.partition(" of ")
-        if of and int(wanted) > int(size):
-            raise ValueError(f"quorum: {wanted} is more than {size}")
+        check_quorum(self.quorum)
 
     def summary(self) -> str:
         where = "all of" if self.quorum == "all" else self.quorum + " of"
@@ -83,13 +82,13 @@ class SshCommand(
 
     def observe(self, here: Here) -> Observation:
         seen = self._look(here)
-        needed = self._needed(here)
-        if len(seen.in_place) >= needed:
+        enough = self._needed(here)
+        if len(seen.in_place) >= enough:
             return InPlace(seen.evidence())
         # A command that still runs would be begun again by the next attempt: then nothing is settled.
         if seen.not_in_place and not seen.running:
-            return NotInPlace({**seen.evidence(), "findings": [seen.words(needed)]})
-        return Unknown(seen.words(needed))
+            return NotInPlace({**seen.evidence(), "findings": [seen.words(enough)]})
+        return Unknown(seen.words(enough))
 
     def apply(self, here: Here) -> Evidence:
         """Only where it is not in place yet, and only if that can make the quorum.
@@ -98,10 +97,10 @@ class SshCommand(
             CommandFailed: it cannot, and nothing was touched; or too few hosts say that it went well.
         """
         seen = self._look(here)
-        needed = self._needed(here)
-        spare = len(seen.in_place) + len(seen.not_in_place) - needed
+        enough = self._needed(here)
+        spare = len(seen.in_place) + len(seen.not_in_place) - enough
         if spare < 0:
-            raise CommandFailed(f"nothing was touched, the quorum is out of reach: {seen.words(needed)}")
+            raise CommandFailed(f"nothing was touched, the quorum is out of reach: {seen.words(enough)}")
         answers = self._act(here, self.apply_with, seen.not_in_place, spare)
         return self._claim(answers, len(seen.not_in_place), spare)
 
@@ -127,12 +126,7 @@ class SshCommand(
         return InPlace(seen.evidence())
 
     def _needed(self, here: Here) -> int:
-        """Hosts that make the quorum. Raises LookupError when the group is not of the size the quorum says."""
-        size = len(here.reach(HostGroup, self.hosts).hosts)
-        wanted, of, counted = self.quorum.partition(" of ")
-        if of and int(counted) != size:
-            raise LookupError(f"the quorum is {self.quorum}, but {self.hosts} has {size} hosts")
-        return int(wanted) if of else size
+        return needed(self.quorum, len(here.reach(HostGroup, self.hosts).hosts), self.hosts)
 
     def _look(self, here: Here) -> "_Seen":
         """Run the check everywhere."""

@@ -23,6 +23,7 @@ PLAYBOOKS = {
     "always.yml": "  - {name: again, ansible.builtin.command: 'true'}\n",
     "check.yml": "  - {name: is it there, command: \"test -e '{{ host_dir }}/made'\", changed_when: false}\n",
     "fails.yml": "  - {name: no room, fail: {msg: the disk is full}, when: inventory_hostname == 'host2'}\n",
+    "partly.yml": "  - {name: no room, fail: {msg: the disk is full}, when: inventory_hostname == 'host2'}\n" + MAKE,
     "nowhere.yml": "  - {name: wrong, no_such_module: {}}\n",
     "conditional.yml": "  - {name: not here, ansible.builtin.command: 'true', when: false}\n",
 }
@@ -200,3 +201,39 @@ def test_the_summary_says_what_is_run_and_where() -> None:
 def test_without_an_undo_it_is_a_point_of_no_return() -> None:
     assert make().reverses() == "undo"
     assert make(undo_with=None).reverses() == "impossible"
+
+
+def test_as_many_hosts_as_the_quorum_says_are_enough_and_only_those_are_undone(world: World, web: Fleet) -> None:
+    step = make("partly.yml", quorum="1 of 2")
+    stood = before(world, step)
+    assert stood["unknown"] == ["host2"]
+    with world.act() as here:
+        step.apply(here)
+    seen = look(world, step)
+    assert isinstance(seen, InPlace)
+    assert (seen.evidence["in_place"], seen.evidence["unknown"]) == (["host1"], ["host2"])
+    with world.act() as here:
+        step.undo(here, stood)
+    assert web.have("made") == [False, False]
+
+
+def test_without_enough_hosts_nothing_is_settled(world: World) -> None:
+    step = make("partly.yml", quorum="2 of 2")
+    assert isinstance(look(world, step), Unknown)
+    with world.act() as here, pytest.raises(PlaybookFailed, match="host2: no room: failed: the disk is full"):
+        step.apply(here)
+
+
+def test_a_host_that_could_not_be_looked_at_before_is_nobodys_to_undo(world: World) -> None:
+    step = make(quorum="1 of 2")
+    with world.act() as here:
+        step.apply(here)
+        seen = step.observe_undone(here, {"in_place": ["host1"], "not_in_place": [], "unknown": ["host2"]})
+    assert seen == Unknown("in place on host2, which could not be looked at before")
+
+
+def test_a_quorum_is_of_the_hosts_that_there_are(world: World) -> None:
+    with world.look() as here, pytest.raises(LookupError, match="the quorum is 1 of 3, but web has 2 hosts"):
+        make(quorum="1 of 3").observe(here)
+    with pytest.raises(ValueError, match="3 is more than 2"):
+        make(quorum="3 of 2")

@@ -1,0 +1,26 @@
+import msgspec
+import pytest
+
+from dr.core.quorum import Quorum, check_quorum, needed
+
+
+def test_all_is_as_many_as_there_are() -> None:
+    assert needed("all", 7, "web") == 7
+
+
+def test_some_are_named_together_with_how_many_there_are() -> None:
+    assert needed("2 of 3", 3, "web") == 2
+    with pytest.raises(LookupError, match="the quorum is 2 of 3, but web has 4 hosts"):
+        needed("2 of 3", 4, "web")
+
+
+@pytest.mark.parametrize("text", ["4 of 3", "10 of 9"])
+def test_more_than_there_are_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is more than"):
+        check_quorum(text)
+
+
+@pytest.mark.parametrize("text", ["0 of 3", "most", "2", "2 of", "2 of 3 ", ""])
+def test_anything_else_is_no_quorum(text: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(text, Quorum)
