@@ -69,18 +69,23 @@ class PgbouncerConnectionPool:
         self._opening = opening
         self._deadline = time.monotonic() + opening.timeout
         self._client: Client | None = None
+        self._ini = TextFile(config.path, self._deadline)
         self._wait = 0
 
     def ping(self) -> None:
         self.state()
 
     def close(self) -> None:
+        self._hang_up()
+        self._ini.close()
+
+    def _hang_up(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
 
     def keep_within(self, seconds: float) -> None:
-        self._deadline = time.monotonic() + seconds
+        self._deadline = self._ini.deadline = time.monotonic() + seconds
         if self._client is not None:
             self._client.keep_within(seconds)
 
@@ -122,15 +127,23 @@ class PgbouncerConnectionPool:
                 self._command(f"RESUME {entry['name']}")
         self._command("RELOAD")
 
+    def prepare_repoint(self, server: str) -> None:
+        wanted = self._wanted(server)
+        self._ini.prepare(lambda text: point(text, wanted))
+
     def repoint(self, server: str) -> None:
-        at = next((item.at for item in self._config.servers if item.server == server), None)
-        if at is None:
-            raise LookupError(f"{self._opening.name} knows no server {server}")
-        wanted = dict.fromkeys(self._config.entries, at)
-        TextFile(self._config.path, self._deadline).rewrite(lambda text: point(text, wanted))
+        wanted = self._wanted(server)
+        self._ini.rewrite(lambda text: point(text, wanted))
         self._command("RELOAD")
         if self._wait:  # as long as clients are held, that stays limited
             self._command(f"SET {WAIT} = {self._wait}")
+
+    def _wanted(self, server: str) -> dict[str, str]:
+        """Where each entry leads then."""
+        at = next((item.at for item in self._config.servers if item.server == server), None)
+        if at is None:
+            raise LookupError(f"{self._opening.name} knows no server {server}")
+        return dict.fromkeys(self._config.entries, at)
 
     def _entries(self) -> list[dict[str, Any]]:
         found = {row["name"]: row for row in self._records("SHOW DATABASES")}
@@ -148,7 +161,7 @@ class PgbouncerConnectionPool:
         try:
             return client.records(query)
         except TargetUnreachable:
-            self.close()
+            self._hang_up()
             raise
 
     def _command(self, text: str) -> None:
@@ -156,7 +169,7 @@ class PgbouncerConnectionPool:
         try:
             client.command(text)
         except TargetUnreachable:
-            self.close()
+            self._hang_up()
             raise
 
     def _console(self) -> "Client":

@@ -75,6 +75,24 @@ def test_an_edit_that_comes_in_between_is_not_lost(path: Path) -> None:
     assert path.read_text() == "theirs and ours"
 
 
+def test_what_was_prepared_is_put_there_and_is_forgotten_when_somebody_else_has_changed_the_file(path: Path) -> None:
+    file = TextFile(str(path), time.monotonic() + 30)
+    path.write_text("1")
+    file.prepare(lambda text: text + "2")
+    assert path.read_text() == "1"
+    [beside] = [one for one in path.parent.iterdir() if one != path]
+    prepared = beside.stat().st_ino
+    file.rewrite(lambda text: text + "2")
+    assert (path.read_text(), path.stat().st_ino) == ("12", prepared)
+    file.prepare(lambda text: text + "3")
+    path.write_text("somebody else's ")
+    file.rewrite(lambda text: text + "3")
+    assert path.read_text() == "somebody else's 3"
+    file.prepare(lambda text: text + "4")
+    file.close()
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_file_that_never_stands_still_is_a_conflict(path: Path) -> None:
     def change(text: str) -> str:
         path.write_text(text + "x")
