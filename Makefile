@@ -48,6 +48,8 @@ unleash: build/unleash/.ready
 	$(PY) -m pytest tests/targets/test_unleash.py tests/targets/test_flag_stores.py
 
 bench: $(READY) $(PEERS)/.ready $(CLOUD)/.ready $(PATRONI)/.ready
+	@[ -x /usr/lib/postgresql/15/bin/repmgr ] || $(call apt,postgresql-15-repmgr) || \
+	  echo "repmgr is not installed and cannot be from here (that takes root and Debian 12): it is not compared"
 	$(PY) -m benchmarks $(ARGS)
 
 # The first Python that runs and is new enough: a name on PATH proves nothing (version managers leave shims).

@@ -9,6 +9,7 @@ import ipaddress
 import json
 import os
 import ssl
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,12 +35,12 @@ LIMIT = 90.0
 PASSWORD = "s3cr3t-database"
 API_PASSWORD = "s3cr3t-patroni"
 SECRETS = {"env:PGTEST": PASSWORD, "env:PATRONI_API": API_PASSWORD}
-DYNAMIC = {
-    "ttl": 20, "loop_wait": 1, "retry_timeout": 3,  # the shortest that Patroni takes
-    "postgresql": {"use_pg_rewind": True, "parameters": {
-        key: value for key, value in SETTINGS.items() if key not in {"listen_addresses", "wal_log_hints"}
-    }},
-}  # fmt: skip
+QUICK = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3}
+"""Seconds; the shortest that Patroni takes."""
+POSTGRESQL = {
+    "use_pg_rewind": True,
+    "parameters": {key: SETTINGS[key] for key in SETTINGS if key not in {"listen_addresses", "wal_log_hints"}},
+}
 
 
 class PatroniNode:
@@ -82,7 +83,7 @@ class PatroniNode:
         finally:
             connection.close()
 
-    def configuration(self, votes: list[str], binaries: Path) -> dict[str, Any]:
+    def configuration(self, votes: list[str], binaries: Path, timing: Mapping[str, int]) -> dict[str, Any]:
         folder, own = self.folder, f"127.0.0.1:{self.raft}"
         return {
             "scope": "shop",
@@ -95,7 +96,7 @@ class PatroniNode:
                 "authentication": {"username": "dr", "password": API_PASSWORD},
             },
             "ctl": {"cacert": f"{folder}/ca.pem"},
-            "bootstrap": {"dcs": DYNAMIC, "initdb": ["data-checksums", "no-sync"]},
+            "bootstrap": {"dcs": {**timing, "postgresql": POSTGRESQL}, "initdb": ["data-checksums", "no-sync"]},
             "postgresql": {
                 "listen": f"127.0.0.1:{self.port}", "connect_address": f"127.0.0.1:{self.port}",
                 "data_dir": str(self.data), "bin_dir": str(binaries), "pgpass": f"{folder}/{self.name}.pgpass",
@@ -154,8 +155,11 @@ class PatroniCluster:
 
     def start(self, node: PatroniNode) -> None:
         """Start the Patroni of a member, which starts its PostgreSQL."""
-        program: list[str | Path] = [*self._prefix, PROGRAMS / "bin" / "patroni", node.folder / f"{node.name}.yml"]
-        node.manager = psutil.Process(self._workspace.spawn(program, f"{node.name}.log").pid)
+        reaper: list[str | Path] = [*self._prefix, sys.executable, Path(__file__).parent / "reaper.py"]
+        program = [PROGRAMS / "bin" / "patroni", node.folder / f"{node.name}.yml"]
+        above = psutil.Process(self._workspace.spawn([*reaper, *program], f"{node.name}.log").pid)
+        wait.until(lambda: bool(above.children()), LIMIT, f"Patroni of {node.name}")
+        [node.manager] = above.children()
 
     def start_witness(self) -> None:
         program = PROGRAMS / "bin" / "patroni_raft_controller"
@@ -178,7 +182,7 @@ class PatroniCluster:
 
 
 @contextmanager
-def patroni_cluster() -> Iterator[PatroniCluster]:
+def patroni_cluster(timing: Mapping[str, int] = QUICK) -> Iterator[PatroniCluster]:
     """A cluster of two; the test is skipped where Patroni is not installed."""
     if not (PROGRAMS / ".ready").exists():
         pytest.skip("Patroni is not installed: make build/patroni-venv/.ready")
@@ -192,7 +196,7 @@ def patroni_cluster() -> Iterator[PatroniCluster]:
         raft = {"data_dir": f"{folder}/witness.raft", "self_addr": witness, "partner_addrs": votes[:-1]}
         (folder / "witness.yml").write_text(yaml.safe_dump({"scope": "shop", "name": "witness", "raft": raft}))
         for node in nodes:
-            (folder / f"{node.name}.yml").write_text(yaml.safe_dump(node.configuration(votes, who.binaries)))
+            (folder / f"{node.name}.yml").write_text(yaml.safe_dump(node.configuration(votes, who.binaries, timing)))
         for file in folder.iterdir():
             os.chown(file, *owner(folder))
         whole = PatroniCluster(workspace, nodes, who.prefix)

@@ -193,6 +193,7 @@ class _Change:
         self._new.checkpoint()
         self._old.claim(self._owner)
         self._old.prepare_stop()
+        self._pool.prepare_repoint(self._names[1])
         self._within(self._step.hold)
         held, position = self._here.now(), list[int]()
         try:

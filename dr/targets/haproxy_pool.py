@@ -103,6 +103,9 @@ class HaproxyConnectionPool:
         if waiting := [name for name, state in self._taken().items() if state & DRAINING]:
             self._api.order(*(f"set server {self._full(name)} state ready" for name in waiting))
 
+    def prepare_repoint(self, server: str) -> None:
+        """There is nothing to get ready."""
+
     def repoint(self, server: str) -> None:
         """In one go: at no moment are there two to take a connection."""
         wanted = next((item.name for item in self._config.servers if item.server == server), None)

@@ -81,6 +81,9 @@ class MultiHostClients:
     def resume(self) -> None:
         """They connect again and again by themselves."""
 
+    def prepare_repoint(self, server: str) -> None:
+        self.repoint(server)
+
     def repoint(self, server: str) -> None:
         """They find it by themselves. Raises LookupError: they do not know it."""
         if server not in {item.server for item in self._config.servers}:

@@ -79,16 +79,16 @@ class PgbouncerConnectionPool:
         self.state()
 
     def close(self) -> None:
-        self._disconnect()
+        self._hang_up()
         self._file.close()
 
-    def _disconnect(self) -> None:
+    def _hang_up(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
 
     def keep_within(self, seconds: float) -> None:
-        self._deadline = time.monotonic() + seconds
+        self._deadline = self._file.deadline = time.monotonic() + seconds
         if self._client is not None:
             self._client.keep_within(seconds)
 
@@ -134,16 +134,24 @@ class PgbouncerConnectionPool:
                 self._command(f"RESUME {entry['name']}")
         self._command("RELOAD")
 
+    def prepare_repoint(self, server: str) -> None:
+        wanted = self._wanted(server)
+        self._file.prepare(lambda text: point(text, wanted))
+
     def repoint(self, server: str) -> None:
-        at = next((item.at for item in self._config.servers if item.server == server), None)
-        if at is None:
-            raise LookupError(f"{self._opening.name} knows no server {server}")
-        wanted = dict.fromkeys(self._config.entries, at)
+        wanted = self._wanted(server)
         self._file.deadline = self._deadline
         self._file.rewrite(lambda text: point(text, wanted))
         self._command("RELOAD")
         if self._wait:  # as long as clients are held, that stays limited
             self._command(f"SET {WAIT} = {self._wait}")
+
+    def _wanted(self, server: str) -> dict[str, str]:
+        """Where each entry leads then."""
+        at = next((item.at for item in self._config.servers if item.server == server), None)
+        if at is None:
+            raise LookupError(f"{self._opening.name} knows no server {server}")
+        return dict.fromkeys(self._config.entries, at)
 
     def _entries(self) -> list[dict[str, Any]]:
         found = {row["name"]: row for row in self._records("SHOW DATABASES")}
@@ -161,7 +169,7 @@ class PgbouncerConnectionPool:
         try:
             return client.records(query)
         except TargetUnreachable:
-            self._disconnect()
+            self._hang_up()
             raise
 
     def _command(self, text: str) -> None:
@@ -169,7 +177,7 @@ class PgbouncerConnectionPool:
         try:
             client.command(text)
         except TargetUnreachable:
-            self._disconnect()
+            self._hang_up()
             raise
 
     def _console(self) -> "Client":

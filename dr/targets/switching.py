@@ -274,6 +274,10 @@ class ConnectionPool(Protocol):
         """Let held queries go. Harmless when none are held."""
         ...
 
+    def prepare_repoint(self, server: str) -> None:
+        """Get ready for `repoint`, so that it takes less time. Changes nothing in force; raises as that does."""
+        ...
+
     def repoint(self, server: str) -> None:
         """Take clients to the target of that name.
 

@@ -55,6 +55,10 @@ class SshFile:
             raise TargetUnreachable(f"{self._name}: {self.path}: {said.words()}")
         return decoded(self.path, base64.b64decode(said.out))
 
+    def prepare(self, change: Callable[[str], str]) -> None:
+        """Connect, and see that the change can be made; the text itself is not sent ahead."""
+        change(self.read())
+
     def rewrite(self, change: Callable[[str], str]) -> None:
         """Replace the text by `change(text)`, as `TextFile.rewrite`."""
         for _ in range(TRIES):

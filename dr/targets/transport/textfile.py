@@ -11,7 +11,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -32,6 +32,7 @@ class AnyFile(Protocol):
     """Until when a call may take, a time of `time.monotonic`; may be moved."""
 
     def read(self) -> str: ...
+    def prepare(self, change: Callable[[str], str]) -> None: ...
     def rewrite(self, change: Callable[[str], str]) -> None: ...
     def close(self) -> None: ...
 
@@ -57,6 +58,13 @@ class TextFile:
     def __init__(self, path: str, deadline: float) -> None:
         self.path = path
         self.deadline = deadline
+        self._ready: _Beside | None = None
+
+    def close(self) -> None:
+        """Take away what `prepare` has left beside the file. Harmless when repeated."""
+        if self._ready is not None:
+            self._ready.close()
+            self._ready = None
 
     def read(self) -> str:
         """The whole text.
@@ -66,6 +74,17 @@ class TextFile:
         """
         with self._reachable():
             return decoded(self.path, _content(Path(self.path)))
+
+    def prepare(self, change: Callable[[str], str]) -> None:
+        """Do what takes time in a `rewrite` by the same change: the new text is then beside the file, and durable.
+
+        It is used only if nobody has changed the file since. Raises TargetUnreachable, as `rewrite` does.
+        """
+        self.close()
+        with self._reachable():
+            real = Path(os.path.realpath(self.path, strict=True))
+            old = _content(real)
+            self._ready = _Beside(real, old, change(decoded(self.path, old)).encode())
 
     def rewrite(self, change: Callable[[str], str]) -> None:
         """Replace the text by `change(text)`; whoever reads meanwhile sees the old text or the new one, whole.
@@ -82,12 +101,18 @@ class TextFile:
                 old = _content(real)
                 text = decoded(self.path, old)
                 new = change(text)
-                if new == text or _replace(real, old, new.encode()):
+                if new == text or self._replace(real, old, new.encode()):
                     return
         raise Conflict(f"{self.path} was changed by somebody else at each of {TRIES} tries to change it")
 
-    def close(self) -> None:
-        """Nothing to do."""
+    def _replace(self, path: Path, old: bytes, new: bytes) -> bool:
+        """Put `new` in the place of `old`; False if the file no longer holds `old`. Durable when it returns True."""
+        ready, self._ready = self._ready, None
+        if ready is not None and not ready.fits(path, old, new):
+            ready.close()
+            ready = None
+        with closing(ready or _Beside(path, old, new)) as beside:
+            return beside.put()
 
     @contextmanager
     def _locked(self) -> Iterator[Path]:
@@ -139,30 +164,49 @@ def _content(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _replace(path: Path, old: bytes, new: bytes) -> bool:
-    """Put `new` in the place of `old`; False if the file no longer holds `old`. Durable when it returns True."""
-    # A name of its own: the lock is on the inode, so after the rename, or when an editor has replaced the file, another
-    # writer may be at work in this folder, too.
-    _remove_abandoned(path)
-    opened, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
-    beside = Path(name)
-    try:
-        with os.fdopen(opened, "wb") as file:
+class _Beside:
+    """A new text beside the file that is to get it: durable, with the file's owner and mode, and locked.
+
+    It has a name of its own: the lock is on the inode, so after the rename, or when an editor has replaced the file,
+    another writer may be at work in this folder, too.
+    """
+
+    def __init__(self, path: Path, old: bytes, new: bytes) -> None:
+        self._of = (path, old, new)
+        _remove_abandoned(path)
+        opened, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent)
+        self._path = Path(name)
+        self._file = os.fdopen(opened, "wb")
+        try:
             fcntl.flock(opened, fcntl.LOCK_EX)
-            file.write(new)
-            file.flush()
+            self._file.write(new)
+            self._file.flush()
             _take_after(path.stat(), opened)
             os.fsync(opened)
-            if _content(path) != old:
-                return False
-            try:
-                beside.rename(path)
-            except FileNotFoundError:  # another writer took it for abandoned before it was locked
-                return False
-    finally:
-        beside.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-    return True
+        except BaseException:
+            self.close()
+            raise
+
+    def fits(self, path: Path, old: bytes, new: bytes) -> bool:
+        """Whether it was made for that."""
+        return self._of == (path, old, new)
+
+    def put(self) -> bool:
+        """Rename it to the file; False if that no longer holds the old text. Durable when it returns True."""
+        path, old, _ = self._of
+        if _content(path) != old:
+            return False
+        try:
+            self._path.rename(path)
+        except FileNotFoundError:  # another writer took it for abandoned before it was locked
+            return False
+        _sync_folder(path.parent)
+        return True
+
+    def close(self) -> None:
+        """Take it away, unless it has become the file."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
 
 
 def _remove_abandoned(path: Path) -> None:

@@ -29,6 +29,24 @@ def test_nothing_is_left_beside_the_file(path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+def test_what_was_prepared_is_put_there_and_is_forgotten_when_somebody_else_has_changed_the_file(path: Path) -> None:
+    file = TextFile(str(path), time.monotonic() + 30)
+    path.write_text("1")
+    file.prepare(lambda text: text + "2")
+    assert path.read_text() == "1"
+    [beside] = [one for one in path.parent.iterdir() if one != path]
+    prepared = beside.stat().st_ino
+    file.rewrite(lambda text: text + "2")
+    assert (path.read_text(), path.stat().st_ino) == ("12", prepared)
+    file.prepare(lambda text: text + "3")
+    path.write_text("somebody else's ")
+    file.rewrite(lambda text: text + "3")
+    assert path.read_text() == "somebody else's 3"
+    file.prepare(lambda text: text + "4")
+    file.close()
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_what_another_writer_is_still_writing_is_left_alone(path: Path) -> None:
     theirs = path.parent / f".{path.name}.theirs.dr-new"
     with theirs.open("w") as held:
