@@ -7,7 +7,7 @@ import contextlib
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,11 +15,13 @@ from dr.core.duration import Duration, decode_hook, encode_hook, parse_duration
 from dr.core.plan import STEADY_STATE, STEADY_STATE_KIND, Plan, PlannedStep
 from dr.core.runbook import Mode, Parameter, ParameterValue, Runbook, Stage, StepSpec
 from dr.core.step import Step, target_fields
-from dr.environment import Environment
 from dr.errors import RunbookWrong, UsageError
 from dr.findings import Finding, Path, did_you_mean, explain, wrong
 from dr.load import Document
 from dr.steps import CATALOGUE
+
+if TYPE_CHECKING:
+    from dr.environment import Environment
 
 MARGIN = 10.0
 """Seconds a look may take beyond what it takes by design."""
@@ -32,7 +34,7 @@ _SAMPLES: dict[str, ParameterValue] = {
 
 def bind(
     document: Document,
-    environment: Environment | None,
+    environment: "Environment | None",
     given: Mapping[str, str],
     mode: Mode = "graceful",
     *,
@@ -57,7 +59,7 @@ def bind(
 class _Binding:
     """The work of `bind`: gathers findings on the way."""
 
-    def __init__(self, document: Document, environment: Environment | None, mode: Mode) -> None:
+    def __init__(self, document: Document, environment: "Environment | None", mode: Mode) -> None:
         self._document = document
         self._refers = "${" in document.text
         self._environment = environment
@@ -121,8 +123,7 @@ class _Binding:
                 self._values |= _parameters({name: msgspec.convert(item, Parameter)}, {}, samples=True)
         steps = raw.get("steps")
         for at, step in enumerate(steps if isinstance(steps, list) else ()):
-            if isinstance(step, dict):
-                self._stage(step, ("steps", at))
+            self._stage(step, ("steps", at))
 
     def _convert(self, value: object, kind: Any, path: Path) -> Any:
         """`value` as a `kind`, or None and the findings that say why not."""
@@ -141,8 +142,8 @@ class _Binding:
                         path = ("parameters", name, field)
                         self._findings.append(Finding(path, f"{value!r} is not a value of type {parameter.type}"))
 
-    def _stage(self, raw: dict[str, object], path: Path) -> tuple[PlannedStep, ...]:
-        if "parallel" not in raw:
+    def _stage(self, raw: Any, path: Path) -> tuple[PlannedStep, ...]:
+        if not isinstance(raw, dict) or "parallel" not in raw:
             return tuple(step for step in (self._step(raw, path),) if step)
         if self._convert(self._fill(raw, path), Stage, path) is None:
             return ()
@@ -151,9 +152,9 @@ class _Binding:
         bound = (self._step(item, (*path, "parallel", at)) for at, item in enumerate(steps))
         return tuple(step for step in bound if step)
 
-    def _step(self, raw: dict[str, object], path: Path) -> PlannedStep | None:
-        filled: Any = raw
-        if self._refers:
+    def _step(self, raw: Any, path: Path) -> PlannedStep | None:
+        filled = raw
+        if self._refers and isinstance(raw, dict):
             filled = {key: raw[key] if key in ("id", "kind") else self._fill(raw[key], (*path, key)) for key in raw}
         spec: StepSpec | None = self._convert(filled, StepSpec, path)
         if spec is None:

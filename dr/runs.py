@@ -5,11 +5,9 @@ A resume is: take the lock, verify, fold, decide. On this machine or on another,
 
 import contextlib
 import os
-import secrets as randomness
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import msgspec
@@ -23,7 +21,7 @@ from dr.author import Author
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import decode_hook
-from dr.core.plan import Plan, PlannedStep, digest, encode_plan
+from dr.core.plan import Plan, PlannedStep, digest
 from dr.core.secret import is_reference
 from dr.core.step import Evidence, OutOfTime, Step
 from dr.core.timestamp import iso
@@ -138,7 +136,11 @@ def preflight(plan: Plan, targets: RealTargets) -> None:
             for name in step.targets:
                 needed.setdefault(name, name not in may_be_down)
     names = sorted(name for name, is_needed in needed.items() if is_needed)
-    with ThreadPoolExecutor(max_workers=max(1, len(names)), thread_name_prefix="preflight") as pool:
+    if not names:
+        return
+    from concurrent.futures import ThreadPoolExecutor  # with logging: only where there is something to be reached
+
+    with ThreadPoolExecutor(max_workers=len(names), thread_name_prefix="preflight") as pool:
         answers = list(pool.map(lambda name: _ping(targets, name), names))
     silent = [f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in zip(names, answers, strict=True) if why]
     if silent:
@@ -165,14 +167,15 @@ def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str
             here.close()
 
 
-def start(book: Book, plan: Plan, world: World, author: Author, *, reason: str, detected: str) -> Engine:
+def start(book: Book, plan: Plan, raw: bytes, world: World, author: Author, *, reason: str, detected: str) -> Engine:
     """A new run, its first entry durable and signed; nothing was touched yet.
+
+    `raw` is the plan as `encode_plan` wrote it: what is kept are the bytes whose digest the operator was shown.
 
     Raises:
         JournalUnwritable: there is no place to record it.
         SigningFailed: the key refused; nothing but the first entry is there.
     """
-    raw = encode_plan(plan)
     started = e.RunStarted(
         plan=digest(raw),
         runbook=plan.runbook,
@@ -329,7 +332,7 @@ def _name(plan: Plan) -> str:
     # To the millisecond: `latest` must be right too when a script has started two runs in one second.
     when = datetime.fromtimestamp(time.time(), UTC)
     stamp = f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03}Z"
-    return f"{stamp}-{plan.runbook}-{randomness.token_hex(3)}"
+    return f"{stamp}-{plan.runbook}-{os.urandom(3).hex()}"
 
 
 def _may_be_down(planned: PlannedStep) -> set[str]:

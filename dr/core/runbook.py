@@ -3,7 +3,7 @@
 Every limit here is part of safety rule 15.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -36,6 +36,9 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     jitter: Duration = duration("0s")
 
 
+_RETRY = Retry()
+
+
 class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A typed value that is given when the runbook is run."""
 
@@ -61,8 +64,8 @@ class StepSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     id: Name
     kind: str
     title: str = ""
-    params: dict[str, object] = {}
-    retry: Retry = msgspec.field(default_factory=Retry)
+    params: dict[str, Any] = {}
+    retry: Retry = msgspec.field(default_factory=lambda: _RETRY)  # one for all; a factory, as in `duration`
     timeout: Duration = duration("1m")
     """Seconds one attempt may take, from the first look to the last observation."""
     on_failure: OnFailure = "pause"
@@ -83,8 +86,11 @@ class Runbook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: Name
     title: str
-    steps: Annotated[tuple[dict[str, object], ...], msgspec.Meta(min_length=1, max_length=MAX_STEPS)]
-    """Each a step or `parallel:` with a list of steps; which of the two is told by the key (see `load`)."""
+    steps: Annotated[tuple[Any, ...], msgspec.Meta(min_length=1, max_length=MAX_STEPS)]
+    """Each a step or `parallel:` with a list of steps; which of the two is told by the key, when it is bound.
+
+    (A type of their own here would have each of them copied.)
+    """
     description: str = ""
     owner: str = ""
     objectives: Objectives = msgspec.field(default_factory=Objectives)
