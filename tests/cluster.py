@@ -101,6 +101,10 @@ class Node:
         self._workspace.run(self._start, f"{self.name}.log")
         wait.until(self.answers, LIMIT, f"{self.name} answers")
 
+    def launch(self) -> None:
+        """The same, whatever becomes of it: it may run already, or be shut down at this moment."""
+        self._workspace.spawn(self._start, f"{self.name}.log").wait(LIMIT)
+
     def stop(self) -> None:
         """In order."""
         process = self.process()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import PATIENCE, ROOT, Outcome, command, dr, environment, types, until, write
+from tests.cli.shell import PATIENCE, ROOT, Outcome, command, dr, environment, journal, types, until, write
 from tests.cluster import Cluster, Node
 from tests.website import Site
 
@@ -41,10 +41,10 @@ class Desk:
         return ("run", runbook, "--env", "test", "--yes", "-p", *roles)
 
     @contextlib.contextmanager
-    def run(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The switchover, in the background."""
+    def background(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """`dr` with these arguments, in the background."""
         process = subprocess.Popen(
-            command(*self.arguments(SWITCH)), cwd=self.folder, env=environment(self.folder, **self.variables),
+            command(*arguments), cwd=self.folder, env=environment(self.folder, **self.variables),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -57,13 +57,15 @@ class Desk:
         """Return as soon as there is such an entry, or the process has ended."""
         until(lambda: boundary in types(self.folder) or process.poll() is not None)
 
-    def to_the_end(self, answer: str = "retry") -> None:
-        """What an operator does: resume, and where there is a question, answer it."""
+    def to_the_end(self) -> None:
+        """What an operator does: resume, agree where the runbook asks, and try again what failed."""
         status = self.dr("resume", "latest").status
-        for _ in range(5):
+        for _ in range(6):
             if status in {0, 13}:
                 return
             assert status == 5, self.dr("show", "latest").out
+            asked = next(event for event in reversed(journal(self.folder)) if event["type"] == "paused")
+            answer = "yes" if "yes" in asked["question"]["choices"] else "retry"
             status = self.dr("answer", "latest", answer).status
         pytest.fail(self.dr("show", "latest").out)
 

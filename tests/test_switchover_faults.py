@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from dr.demo import process_tree
-from tests.cli.shell import PATIENCE, command, dr, environment
+from tests.cli.shell import PATIENCE, dr, until
 from tests.cluster import Cluster, Watch, Writer, cluster
-from tests.desk import FAIL, Desk
+from tests.desk import FAIL, SWITCH, Desk
 from tests.website import Site, website
 
 HOLD = 5.0
@@ -118,7 +118,7 @@ def test_a_switchover_hit_at_any_boundary_never_makes_two_primaries_loses_no_row
         for number, boundary in enumerate(BOUNDARIES):
             desk = Desk(tmp_path / boundary, servers, shop, *roles)
             with Writer(servers, first=number * 1_000_000) as client:
-                with desk.run() as process:
+                with desk.background(*desk.arguments(SWITCH)) as process:
                     desk.until(boundary, process)
                     fault(desk, process)
                     process.wait(2 * PATIENCE)
@@ -134,24 +134,62 @@ def test_a_switchover_hit_at_any_boundary_never_makes_two_primaries_loses_no_row
     assert acknowledged <= servers.ids(roles[0])
 
 
+def frozen_primary_that_was_woken(desk: Desk, process: subprocess.Popen[bytes]) -> None:
+    """The fence is proven by starting it: frozen there, it is neither proven nor refuted."""
+    until(lambda: desk.primary.process() is not None or process.poll() is not None)
+    frozen_primary(desk, process)
+
+
+FAILOVER_FAULTS: tuple[Fault, ...] = (
+    killed_orchestrator, frozen_orchestrator, frozen_primary_that_was_woken, frozen_standby,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAILOVER_FAULTS, ids=lambda fault: fault.__name__)
+def test_a_failover_hit_at_any_boundary_is_gone_on_with_and_never_makes_two_primaries(
+    servers: Cluster, shop: Site, tmp_path: Path, fault: Fault
+) -> None:
+    """Safety rule 10. At the first boundary the run waits for its operator: only what is frozen is tried there."""
+    roles = [servers.first, servers.second]
+    with Watch(servers) as watch:
+        for boundary in ("run-started", "operator-answered", "apply-started", "step-done"):
+            desk = Desk(tmp_path / boundary, servers, shop, *roles)
+            roles[0].kill()
+            if boundary == "run-started":
+                with desk.background(*desk.arguments(FAIL)) as process:
+                    desk.until(boundary, process)
+                    fault(desk, process)
+                    process.wait(2 * PATIENCE)
+            else:
+                assert dr(desk.folder, *desk.arguments(FAIL), **desk.variables).status == 5, "it asks before it begins"
+                with desk.background("answer", "latest", "yes") as process:
+                    desk.until(boundary, process)
+                    fault(desk, process)
+                    process.wait(2 * PATIENCE)
+            desk.to_the_end()
+            assert roles[1].writable(), boundary
+            assert not roles[0].writable(), boundary
+            roles.reverse()
+    assert watch.rounds > 100
+    assert not watch.two_writable
+
+
 @pytest.mark.parametrize("boundary", ["run-started", "operator-answered", "apply-started", "step-done"])
-def test_a_failover_whose_orchestrator_is_killed_at_any_boundary_is_resumed_and_never_makes_two_primaries(
+def test_a_dead_primary_that_somebody_starts_during_a_failover_never_makes_two_primaries(
     servers: Cluster, shop: Site, tmp_path: Path, boundary: str
 ) -> None:
+    """Safety rule 10. It works again, and the failover refuses; or it is fenced by then, and comes up as a standby."""
     desk = Desk(tmp_path, servers, shop, servers.first, servers.second)
     with Watch(servers) as watch:
         servers.first.kill()
-        status = dr(desk.folder, *desk.arguments(FAIL), **desk.variables).status
-        assert status == 5, "it asks before it begins"
-        if boundary != "run-started":
-            process = subprocess.Popen(
-                command("answer", "latest", "yes"), cwd=desk.folder, env=environment(desk.folder, **desk.variables),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+        assert dr(desk.folder, *desk.arguments(FAIL), **desk.variables).status == 5, "it asks before it begins"
+        with desk.background("answer", "latest", "yes") as process:
             desk.until(boundary, process)
-            process.kill()
-            process.wait(PATIENCE)
-        desk.to_the_end("yes")
-        assert servers.second.writable()
+            servers.first.launch()
+            process.wait(2 * PATIENCE)
+        status = dr(desk.folder, "resume", "latest", **desk.variables).status
+        until(lambda: servers.first.writable() or servers.second.writable())
+        assert status in {5, 0, 13}
+        assert servers.first.writable() != servers.second.writable()
+    assert watch.rounds > 100
     assert not watch.two_writable
-    assert not servers.first.writable()
