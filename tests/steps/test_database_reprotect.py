@@ -27,8 +27,10 @@ def step(diverged: Diverged, standby: str = "db1", primary: str = "db2") -> Data
     )  # fmt: skip
 
 
-def make(servers: Cluster, step: DatabaseReprotect, **targets: TargetConfig) -> dict[str, object]:
-    with World({**servers.targets(), **targets}, servers.secrets).act() as here:
+def make(
+    servers: Cluster, step: DatabaseReprotect, timeout: float = 30.0, **targets: TargetConfig
+) -> dict[str, object]:
+    with World({**servers.targets(), **targets}, servers.secrets).act(timeout) as here:
         facts = dict(step.apply(here))
         assert isinstance(step.observe(here), InPlace)
     return facts
@@ -103,3 +105,12 @@ def test_a_server_that_takes_writes_is_never_copied_over(servers: Cluster) -> No
         make(servers, step("copy"))
     assert servers.first.writable()
     assert not beside(servers, "before")
+
+
+def test_a_server_that_starts_and_never_answers_is_not_waited_for_in_vain(servers: Cluster) -> None:
+    """It takes half of the time to know that; the other half is for the ways that are left."""
+    part_for_good(servers)
+    with (servers.first.server.data / "postgresql.auto.conf").open("a", encoding="utf-8") as settings:
+        settings.write("hot_standby = off\n")
+    assert make(servers, step("copy"), timeout=14)["way"] in {"rewound", "copied"}
+    assert not servers.first.writable()

@@ -84,6 +84,21 @@ def test_what_was_archived_since_the_backup_is_replayed(site: Site) -> None:
     wait.until(lambda: site.servers.ids(site.second) == {3}, LIMIT, "the archive is replayed")
 
 
+def test_it_follows_nobody_and_nobodys_claim_though_the_backup_did(site: Site) -> None:
+    upstream = str(site.first.config.dsn) + f" password={site.first.server.password}"
+    with site.first.server.connect() as primary:
+        primary.execute(f"alter system set primary_conninfo = '{upstream}'")
+    (site.first.server.data / "dr.claim").write_text("a run of long ago")
+    site.take("2026-01-02")
+    (site.first.server.data / "dr.claim").unlink()
+    site.insert(4)
+    site.restore()
+    assert site.second.ask("select count(*) from pg_stat_wal_receiver") == 0
+    assert site.second.ask("show primary_conninfo") == ""
+    assert site.servers.ids(site.second) == set()
+    assert not (site.data / "dr.claim").exists()
+
+
 def test_a_tool_may_fetch_the_backup(site: Site) -> None:
     site.restore(fetch=["cp", "--archive", f"{site.folder}/2026-01-01/.", "{data}"])
     assert not site.second.writable()
