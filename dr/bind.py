@@ -225,8 +225,15 @@ class _Binding:
                 what = f"the target {name!r} is not a {role.protocol}, but a {', '.join(declared[name].speaks)}"
                 self._findings.append(Finding(self._where(name, path), what))
             else:
-                self._used.add(name)
-                self._used.update(other for other in _referred(declared[name]) if other in declared)
+                self._use(name)
+
+    def _use(self, name: str) -> None:
+        """Take the target into the plan, with those that it names and those that they name."""
+        declared = self._environment.targets if self._environment else {}
+        if name in declared and name not in self._used:
+            self._used.add(name)
+            for other, _ in target_fields(declared[name]):
+                self._use(other)
 
     def _reached(self, step: Step) -> tuple[str, ...]:
         """The targets a step reaches: those it names, and those that these name (a read router names its databases)."""
@@ -287,8 +294,8 @@ def _paths(value: object, path: Path) -> list[Path]:
 
 
 def _referred(config: msgspec.Struct) -> tuple[str, ...]:
-    """Names of other targets in a target's configuration (a read router names its databases)."""
-    return tuple(name for name, _ in target_fields(config))
+    """Other targets that a target cannot do without: a read router its databases. A server that is down has no host."""
+    return tuple(name for name, role in target_fields(config) if not role.may_be_down)
 
 
 def _parameters(

@@ -66,13 +66,23 @@ class RealTargets:
 
     @contextlib.contextmanager
     def open(self, name: str, label: str, timeout: float) -> Iterator[Target]:
-        secrets = self._secrets
-        opening = Opening(name=name, label=label, timeout=timeout, secret=secrets.resolve, mask=secrets.remember)
-        target = open_target(self._configs[name], opening)
+        target = self._opened(name, label, timeout)
         try:
             yield target
         finally:
             target.close()
+
+    def _opened(self, name: str, label: str, timeout: float) -> Target:
+        secrets = self._secrets
+        opening = Opening(
+            name=name,
+            label=label,
+            timeout=timeout,
+            secret=secrets.resolve,
+            mask=secrets.remember,
+            other=lambda other: self._opened(other, label, timeout),
+        )
+        return open_target(self._configs[name], opening)
 
     def resolve_secrets(self) -> None:
         """Find every secret once, so that a missing one is told before anything is touched.

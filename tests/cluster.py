@@ -5,6 +5,7 @@ The servers are started by pg_ctl and not by the test, as where dr is used; they
 
 import ctypes
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from dr.targets.pgbouncer_pool import PgbouncerPool, PooledServer
 from dr.targets.postgresql_server import PostgresqlServer
 from dr.targets.protocols import TargetConfig
 from tests.bouncer import BINARY
+from tests.here import Secrets, opened
+from tests.sshd import Fleet
 
 LIMIT = 60.0
 PR_SET_CHILD_SUBREAPER = 36
@@ -90,6 +93,13 @@ class Node:
         self._workspace.run(self._start, f"{self.name}.log")
         wait.until(self.answers, LIMIT, f"{self.name} answers")
 
+    def stop(self) -> None:
+        """In order."""
+        process = self.process()
+        assert process is not None
+        process.send_signal(signal.SIGINT)
+        self.reap(process)
+
     def answers(self) -> bool:
         try:
             self.server.connect().close()
@@ -140,6 +150,8 @@ class Cluster:
     def __init__(self, workspace: Workspace, nodes: tuple[Node, ...], ini: Path, port: int) -> None:
         self.workspace = workspace
         self.prefix: tuple[str, ...] = ()
+        self.hosts: dict[str, TargetConfig] = {}
+        """Where the servers and PgBouncer's ini are, if not here."""
         self.pool: psutil.Process
         self.first, self.second, *_ = nodes
         self.nodes = nodes
@@ -150,11 +162,26 @@ class Cluster:
     def secrets(self) -> dict[str, str]:
         return {"env:PGTEST": self.first.server.password}
 
+    def move_to(self, fleet: Fleet) -> None:
+        """Start each server anew on a host of its own, reached over SSH; the last host has PgBouncer's ini."""
+        *homes, last = fleet.hosts
+        self.hosts["pool-host"] = fleet.group(hosts=(last.address,))
+        for node, home in zip(self.nodes, homes, strict=True):
+            node.stop()
+            self.hosts[f"{node.name}-host"] = fleet.group(hosts=(home.address,))
+            node.config = msgspec.structs.replace(node.config, ssh=f"{node.name}-host")
+        for node in self.nodes:
+            with opened(node.config, name=node.name, secrets=Secrets(self.secrets), targets=self.targets()) as server:
+                server.start()
+
     def targets(self) -> dict[str, TargetConfig]:
         """As `dr.toml` would name them."""
         servers = tuple(PooledServer(server=node.name, at=f"127.0.0.1:{node.server.port}") for node in self.nodes)
-        pool = PgbouncerPool(path=str(self.ini), console=f"127.0.0.1:{self.port}", entries=("shop",), servers=servers)
-        return {**{node.name: node.config for node in self.nodes}, "pool": pool}
+        pool = PgbouncerPool(
+            path=str(self.ini), console=f"127.0.0.1:{self.port}", entries=("shop",), servers=servers,
+            ssh="pool-host" if self.hosts else None,
+        )  # fmt: skip
+        return {**{node.name: node.config for node in self.nodes}, **self.hosts, "pool": pool}
 
     def toml(self) -> str:
         """The same as a `dr.toml`."""

@@ -27,11 +27,23 @@ class Secrets:
 
 
 def opening(
-    name: str = "the-target", *, timeout: float = 30.0, secrets: Secrets | None = None, label: str = "dr:run:step:1"
+    name: str = "the-target",
+    *,
+    timeout: float = 30.0,
+    secrets: Secrets | None = None,
+    label: str = "dr:run:step:1",
+    targets: Mapping[str, TargetConfig] | None = None,
 ) -> Opening:
     """What a target is opened with in a test."""
     secrets = secrets or Secrets({})
-    return Opening(name=name, label=label, timeout=timeout, secret=secrets.resolve, mask=secrets.masked.add)
+
+    def other(named: str) -> Target:
+        how = opening(named, timeout=timeout, secrets=secrets, label=label, targets=targets)
+        return open_target((targets or {})[named], how)
+
+    return Opening(
+        name=name, label=label, timeout=timeout, secret=secrets.resolve, mask=secrets.masked.add, other=other
+    )
 
 
 @contextmanager
@@ -65,7 +77,7 @@ class TestHere:
         assert protocol.__name__ in config.speaks
         if target not in self._opened:
             label = f"dr:{self.run}:{self.step}:{self.attempt}"
-            how = opening(target, timeout=self.remaining(), secrets=self._secrets, label=label)
+            how = opening(target, timeout=self.remaining(), secrets=self._secrets, label=label, targets=self._targets)
             self._opened[target] = open_target(config, how)
         return self._opened[target]  # type: ignore[return-value]
 

@@ -12,7 +12,7 @@ import msgspec
 from dr.core.duration import Duration, duration
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, target
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import ConnectionPool, DatabaseServer, ServerName
+from dr.targets.switching import ConnectionPool, DatabaseServer, FencingAgent, ServerName
 
 NOT_WRITABLE = ("standby", "fenced")
 Despite = Literal["overloaded", "unfenced"]
@@ -43,6 +43,8 @@ class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How long the primary may take for each answer, before it counts as silent or as not fenced."""
     heartbeat: Annotated[str, msgspec.Meta(max_length=10_000)] = ""
     """A query that gives the age, in seconds, of a marker written all the time: how much is lost at most."""
+    fence: Annotated[str, target(FencingAgent, may_be_down=True)] | None = None
+    """What cuts the primary off from outside (its power, its network), when the primary cannot be made to stop."""
     despite: tuple[Despite, ...] = ()
     """Go on although it is `overloaded`, or `unfenced`: then two servers may take writes, and rows of one are lost."""
 
@@ -91,7 +93,7 @@ class _Failover:
         seen = self.standing()
         writable = [name for name in self._servers() if seen[name] == "writable"]
         old = seen[self._step.primary]
-        fenced = old in NOT_WRITABLE or (old == "silent" and "unfenced" in self._step.despite)
+        fenced = old in NOT_WRITABLE or (old == "silent" and ("unfenced" in self._step.despite or self._cut_off()))
         done = len(writable) == 1 and fenced and seen[self._step.pool] == f"taken to {writable[0]}"
         return InPlace(seen) if done else NotInPlace(seen)
 
@@ -144,18 +146,45 @@ class _Failover:
         """See to it that the primary can take no write, and prove it by its coming back as a standby."""
         try:
             old = self._soon(self._old)
+            old.take_over()
             if self._situation(old) in NOT_WRITABLE:
                 return
             old.halt()
             old.fence()
             old.wake()
         except (TargetUnreachable, Refused) as error:
-            if "unfenced" not in self._step.despite:
-                raise NotReady(
-                    f"{self._step.primary} cannot be fenced, so it may still take writes: {error}. Fence it yourself "
-                    "(cut its power or its network) and say `despite: [unfenced]`"
-                ) from None
-            self._here.say(f"{self._step.primary} is not fenced: {error}")
+            self._fence_from_outside(error)
+
+    def _fence_from_outside(self, error: Exception) -> None:
+        """The primary did not stop by itself: cut it off, unless the operator answers for it."""
+        if self._step.fence is not None:
+            self._here.say(f"{self._step.primary} cannot be made to stop: {error}")
+            agent = self._here.reach(FencingAgent, self._step.fence)
+            for_the_rest = 2 * self._step.patience
+            agent.keep_within(max(0.0, self._here.remaining() - for_the_rest))
+            try:
+                agent.fence()
+            except (TargetUnreachable, Refused) as also:
+                error = also
+            else:
+                self._here.say(f"{self._step.fence}: {self._step.primary} is cut off")
+                return
+        if "unfenced" not in self._step.despite:
+            raise NotReady(
+                f"{self._step.primary} cannot be fenced, so it may still take writes: {error}. Fence it yourself "
+                "(cut its power or its network) and say `despite: [unfenced]`"
+            ) from None
+        self._here.say(f"{self._step.primary} is not fenced: {error}")
+
+    def _cut_off(self) -> bool:
+        if self._step.fence is None:
+            return False
+        try:
+            agent = self._here.reach(FencingAgent, self._step.fence)
+            agent.keep_within(min(self._step.patience, self._here.remaining()))
+            return agent.fenced()
+        except TargetUnreachable:
+            return False
 
     def _choose(self) -> str:
         """The standby that has received most, or the one that an earlier attempt has chosen; noted to be found."""

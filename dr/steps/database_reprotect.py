@@ -69,6 +69,7 @@ class DatabaseReprotect(Step, frozen=True, kw_only=True, forbid_unknown_fields=T
         primary, standby = here.reach(DatabaseServer, self.primary), here.reach(DatabaseServer, self.standby)
         if primary.situation() != "writable":
             raise Refused(f"{self.primary} does not take writes, so there is nothing to follow")
+        standby.take_over()
         self._make_standby(standby)
         if self._streams(here, standby, primary):
             return {"rewound": False}

@@ -121,6 +121,8 @@ class _Change:
 
     def make(self) -> Evidence:
         """Go on from wherever an earlier attempt was cut short, or begin."""
+        self._old.take_over()
+        self._new.take_over()
         old, new = self._old.situation(), self._new.situation()
         if old == new == "writable":
             raise NotReady(f"{' and '.join(self._names)} both take writes: fence one of them by hand, at once")

@@ -3,7 +3,6 @@
 Applications watch the file themselves; nothing is told to them.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Literal
 
@@ -20,7 +19,8 @@ from dr.targets.protocols import (
     TargetUnreachable,
 )
 from dr.targets.transport import json_text
-from dr.targets.transport.textfile import TextFile
+from dr.targets.transport.program import HostName
+from dr.targets.transport.textfile import AnyFile, file_on
 
 STANDBY: Final = "standby"
 PRIMARY: Final = "primary"
@@ -36,6 +36,8 @@ class FlagdFile(TargetConfig, frozen=True, tag="flagd-file"):
 
     path: LocalPath
     """The flag file."""
+    ssh: HostName | None = None
+    """A target of type `ssh` with one host: where the file is, if that is another machine."""
 
 
 class FlagdReads(TargetConfig, frozen=True, tag="flagd-reads"):
@@ -53,11 +55,13 @@ class FlagdReads(TargetConfig, frozen=True, tag="flagd-reads"):
     """Name of the target that takes the reads."""
     application: str
     """application_name of the sessions that read."""
+    ssh: HostName | None = None
+    """A target of type `ssh` with one host: where the file is, if that is another machine."""
 
 
 def open_target(config: FlagdFile | FlagdReads, opening: Opening) -> "FlagdFileStore | FlagdReadRouter":
     """The target, opened. Nothing is read yet."""
-    file = TextFile(config.path, time.monotonic() + opening.timeout)
+    file = file_on(config.ssh, opening, config.path)
     if isinstance(config, FlagdFile):
         return FlagdFileStore(file)
     return FlagdReadRouter(config, file)
@@ -66,14 +70,14 @@ def open_target(config: FlagdFile | FlagdReads, opening: Opening) -> "FlagdFileS
 class FlagdFileStore:
     """A FlagStore. A flag is enabled when its `state` is; its variant is its `defaultVariant`."""
 
-    def __init__(self, file: TextFile) -> None:
+    def __init__(self, file: AnyFile) -> None:
         self._file = file
 
     def ping(self) -> None:
         _flags(self._file.path, self._file.read())
 
     def close(self) -> None:
-        pass
+        self._file.close()
 
     def read(self, flag: str) -> FlagState:
         return _find(self._file.path, self._file.read(), flag).as_state()
@@ -103,7 +107,7 @@ class FlagdFileStore:
 class FlagdReadRouter:
     """A ReadRouter. The flag's `fractional` rule says which part of the readers gets which variant."""
 
-    def __init__(self, config: FlagdReads, file: TextFile) -> None:
+    def __init__(self, config: FlagdReads, file: AnyFile) -> None:
         self.primary = config.primary
         self.standby = config.standby
         self.application = config.application
@@ -114,7 +118,7 @@ class FlagdReadRouter:
         self.share()
 
     def close(self) -> None:
-        pass
+        self._file.close()
 
     def shares(self) -> tuple[int, ...]:
         return tuple(range(101))

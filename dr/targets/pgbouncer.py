@@ -13,7 +13,8 @@ import msgspec
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import DatabaseName, LocalPath, Opening, Share, TargetConfig
 from dr.targets.transport.pgbouncer_ini import Address, Entry, point
-from dr.targets.transport.textfile import TextFile
+from dr.targets.transport.program import HostName
+from dr.targets.transport.textfile import AnyFile, file_on
 
 if TYPE_CHECKING:
     from dr.targets.transport.libpq import Client
@@ -47,6 +48,8 @@ class PgbouncerReads(TargetConfig, frozen=True, tag="pgbouncer-reads"):
     """Where PgBouncer reaches the standby."""
     application: str
     """application_name of the sessions that read."""
+    ssh: HostName | None = None
+    """A target of type `ssh` with one host: where the ini is, if that is another machine."""
     user: str = "pgbouncer"
     """A user of PgBouncer's `admin_users`."""
     password: SecretRef | None = None
@@ -60,7 +63,7 @@ def open_target(config: PgbouncerReads, opening: Opening) -> "PgbouncerReadRoute
     """Connect to the admin console. Raises TargetUnreachable."""
     from dr.targets.transport import libpq
 
-    file = TextFile(config.path, time.monotonic() + opening.timeout)
+    file = file_on(config.ssh, opening, config.path)
     host, port = config.console.rsplit(":", 1)
     parameters = {"host": host, "port": port, "user": config.user, "dbname": "pgbouncer"}
     if config.password is not None:
@@ -71,7 +74,7 @@ def open_target(config: PgbouncerReads, opening: Opening) -> "PgbouncerReadRoute
 class PgbouncerReadRouter:
     """A ReadRouter. With n entries it has n steps: the first k of them are moved, the others not."""
 
-    def __init__(self, config: PgbouncerReads, file: TextFile, console: "Client") -> None:
+    def __init__(self, config: PgbouncerReads, file: AnyFile, console: "Client") -> None:
         self.primary = config.primary
         self.standby = config.standby
         self.application = config.application
@@ -84,6 +87,7 @@ class PgbouncerReadRouter:
 
     def close(self) -> None:
         self._console.close()
+        self._file.close()
 
     def shares(self) -> tuple[int, ...]:
         count = len(self._config.entries)

@@ -15,7 +15,8 @@ from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import LocalPath, Opening, TargetConfig, TargetUnreachable
 from dr.targets.switching import PoolState, ServerName
 from dr.targets.transport.pgbouncer_ini import Address, Entry, point
-from dr.targets.transport.textfile import TextFile
+from dr.targets.transport.program import HostName
+from dr.targets.transport.textfile import file_on
 
 if TYPE_CHECKING:
     from dr.targets.transport.libpq import Client
@@ -43,6 +44,8 @@ class PgbouncerPool(TargetConfig, frozen=True, tag="pgbouncer-pool"):
     """The [databases] entries that follow the primary."""
     servers: Annotated[tuple[PooledServer, ...], msgspec.Meta(min_length=2, max_length=20)]
     """The servers that can be the primary, and where PgBouncer reaches them."""
+    ssh: HostName | None = None
+    """A target of type `ssh` with one host: where the ini is, if that is another machine."""
     user: str = "pgbouncer"
     """A user of PgBouncer's `admin_users`."""
     password: SecretRef | None = None
@@ -73,6 +76,7 @@ class PgbouncerConnectionPool:
         self._config = config
         self._opening = opening
         self._deadline = time.monotonic() + opening.timeout
+        self._file = file_on(config.ssh, opening, config.path)
         self._client: Client | None = None
         self._wait = 0
 
@@ -80,6 +84,10 @@ class PgbouncerConnectionPool:
         self.state()
 
     def close(self) -> None:
+        self._disconnect()
+        self._file.close()
+
+    def _disconnect(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -98,6 +106,10 @@ class PgbouncerConnectionPool:
 
     def obstacles(self) -> tuple[str, ...]:
         found = []
+        try:
+            point(self._file.read(), dict.fromkeys(self._config.entries, self._config.servers[0].at))
+        except (TargetUnreachable, LookupError) as error:
+            found.append(str(error))
         default = self._setting("pool_mode")
         for entry in self._entries():
             if (entry["pool_mode"] or default) == "session":
@@ -132,7 +144,8 @@ class PgbouncerConnectionPool:
         if at is None:
             raise LookupError(f"{self._opening.name} knows no server {server}")
         wanted = dict.fromkeys(self._config.entries, at)
-        TextFile(self._config.path, self._deadline).rewrite(lambda text: point(text, wanted))
+        self._file.deadline = self._deadline
+        self._file.rewrite(lambda text: point(text, wanted))
         self._command("RELOAD")
         if self._wait:  # as long as clients are held, that stays limited
             self._command(f"SET {WAIT} = {self._wait}")
@@ -153,7 +166,7 @@ class PgbouncerConnectionPool:
         try:
             return client.records(query)
         except TargetUnreachable:
-            self.close()
+            self._disconnect()
             raise
 
     def _command(self, text: str) -> None:
@@ -161,7 +174,7 @@ class PgbouncerConnectionPool:
         try:
             client.command(text)
         except TargetUnreachable:
-            self.close()
+            self._disconnect()
             raise
 
     def _console(self) -> "Client":

@@ -15,6 +15,7 @@ from dr.targets.switching import DatabaseServer, Pulse, Situation
 from dr.targets.transport import server_sql as sql
 from dr.targets.transport.data_directory import Commands, DataDirectory
 from dr.targets.transport.dsn import Dsn, check_dsn
+from dr.targets.transport.program import HostName, Programs, programs_on
 
 if TYPE_CHECKING:
     from dr.targets.transport.libpq import Client
@@ -47,12 +48,14 @@ class PostgresqlServer(TargetConfig, frozen=True, tag="postgresql-server"):
     replication: Annotated[str, msgspec.Meta(min_length=1)]
     """How a standby connects to it: a connection string without a password, for which the standby has its .pgpass."""
     prefix: Command = ()
-    """Put before each command: `["sudo", "-u", "postgres"]`. It must pass arguments on as they are, so no ssh."""
+    """Put before each command: `["sudo", "-u", "postgres"]`. It must pass arguments on as they are, as ssh does not."""
     start: Command = ()
     """Starts it and returns, in place of `pg_ctl start`: where a service manager runs it. Run without the prefix."""
     stop: Command = ()
     """Shuts it down in order, ending its sessions, in place of `pg_ctl stop`. Run without the prefix."""
     password: SecretRef | None = None
+    ssh: HostName | None = None
+    """A target of type `ssh` with one host: where it runs, if that is another machine."""
 
     def __post_init__(self) -> None:
         check_dsn("dsn", self.dsn)
@@ -62,19 +65,24 @@ class PostgresqlServer(TargetConfig, frozen=True, tag="postgresql-server"):
 
 
 def open_target(config: PostgresqlServer, opening: Opening) -> "PostgresqlDatabaseServer":
-    """Nothing is reached yet: the server may be down, or its host."""
-    return PostgresqlDatabaseServer(config, opening)
+    """Nothing is reached yet: the server may be down, or its host.
+
+    Raises:
+        TargetUnreachable: the group of hosts is not one host, or its key cannot be read.
+    """
+    return PostgresqlDatabaseServer(config, opening, programs_on(config.ssh, opening, config.data))
 
 
 class PostgresqlDatabaseServer:
     """A DatabaseServer."""
 
-    def __init__(self, config: PostgresqlServer, opening: Opening) -> None:
+    def __init__(self, config: PostgresqlServer, opening: Opening, programs: Programs) -> None:
         self.replication = config.replication
         commands = Commands(
             data=config.data, programs=config.programs, prefix=config.prefix, start=config.start, stop=config.stop
         )
-        self._directory = DataDirectory(opening.name, commands, time.monotonic() + opening.timeout)
+        self._programs = programs
+        self._directory = DataDirectory(opening.name, commands, programs, time.monotonic() + opening.timeout)
         self._config = config
         self._opening = opening
         self._client: Client | None = None
@@ -84,6 +92,10 @@ class PostgresqlDatabaseServer:
         self._directory.control()
 
     def close(self) -> None:
+        self._disconnect()
+        self._programs.close()
+
+    def _disconnect(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -92,6 +104,9 @@ class PostgresqlDatabaseServer:
         self._directory.deadline = time.monotonic() + seconds
         if self._client is not None:
             self._client.keep_within(seconds)
+
+    def take_over(self) -> None:
+        self._directory.take_over()
 
     def situation(self) -> Situation:
         control = self._directory.control()
@@ -103,7 +118,7 @@ class PostgresqlDatabaseServer:
         return "stopped" if control.clean else "crashed"
 
     def pulse(self) -> Pulse:
-        self.close()
+        self._disconnect()
         try:
             self._rows("select 1")
         except TargetUnreachable as error:
@@ -164,17 +179,17 @@ class PostgresqlDatabaseServer:
         self._command("checkpoint")
 
     def stop(self) -> int:
-        self.close()
+        self._disconnect()
         return (
             self._directory.stop().position + 1
         )  # a checkpoint's record has a length; replayed is what lies before it
 
     def stop_and_fence(self) -> int:
-        self.close()
+        self._disconnect()
         return self._directory.stop_and_fence().position + 1
 
     def start(self) -> None:
-        self.close()
+        self._disconnect()
         self._directory.start()
         began = time.monotonic()
         while not self._answers():
@@ -183,7 +198,7 @@ class PostgresqlDatabaseServer:
             self._wait(START_POLL, "does not answer after its start")
 
     def halt(self) -> None:
-        self.close()
+        self._disconnect()
         self._directory.halt()
 
     def wake(self) -> None:
@@ -214,7 +229,7 @@ class PostgresqlDatabaseServer:
         self._rows("select pg_reload_conf()")
 
     def rewind(self, upstream: str) -> None:
-        self.close()
+        self._disconnect()
         self._directory.rewind(upstream)
 
     def claim(self, owner: str) -> None:
@@ -235,7 +250,7 @@ class PostgresqlDatabaseServer:
         try:
             self._sql(QUICK).rows("select 1")
         except TargetUnreachable:
-            self.close()
+            self._disconnect()
             return False
         return True
 
@@ -244,7 +259,7 @@ class PostgresqlDatabaseServer:
         try:
             return client.rows(query, values)
         except TargetUnreachable:
-            self.close()
+            self._disconnect()
             raise
 
     def _command(self, text: str) -> None:
@@ -252,7 +267,7 @@ class PostgresqlDatabaseServer:
         try:
             client.command(text)
         except TargetUnreachable:
-            self.close()
+            self._disconnect()
             raise
 
     def _sql(self, at_most: float = float("inf")) -> "Client":

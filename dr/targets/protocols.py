@@ -22,6 +22,10 @@ class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Names of the Protocols that the opened target fulfils."""
 
 
+def _none(name: str) -> "Target":
+    raise LookupError(f"there is no target {name}")
+
+
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """What a target is opened with, besides its configuration."""
 
@@ -35,6 +39,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """Resolves a reference and masks what it finds from then on."""
     mask: Callable[[str], None]
     """Masks a value that is only a part of a secret, such as the password in a connection string."""
+    other: Callable[[str], "Target"] = _none
+    """Opens another target, that this one's configuration names, with the same label and time; its opener closes it."""
 
 
 class Target(Protocol):

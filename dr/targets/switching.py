@@ -40,6 +40,13 @@ class DatabaseServer(Protocol):
         """From now on every call has returned within `seconds` from now."""
         ...
 
+    def take_over(self) -> None:
+        """Be the only one who changes it: what was begun on its host earlier has ended then, or will never begin.
+
+        Before what decides is looked at: an earlier attempt may have been cut off with a command under way.
+        """
+        ...
+
     def situation(self) -> Situation: ...
 
     def pulse(self) -> Pulse:
@@ -169,6 +176,26 @@ class DatabaseServer(Protocol):
 
 ServerName = Annotated[str, target(DatabaseServer)]
 """The name of a database server, in another target's configuration."""
+
+
+class FencingAgent(Protocol):
+    """What can cut a machine off from outside, when the machine itself cannot be asked."""
+
+    def keep_within(self, seconds: float) -> None:
+        """From now on every call has returned within `seconds` from now."""
+        ...
+
+    def fenced(self) -> bool:
+        """Whether it is cut off for certain."""
+        ...
+
+    def fence(self) -> None:
+        """Cut it off, and wait until it is.
+
+        Raises:
+            Refused: it is not cut off in time.
+        """
+        ...
 
 
 class PoolState(msgspec.Struct, frozen=True):

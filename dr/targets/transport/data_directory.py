@@ -1,7 +1,8 @@
 """A PostgreSQL data directory, reached by PostgreSQL's own programs: the server in it may run or not.
 
-The programs run here, or wherever the `prefix` takes them: `sudo -u postgres`, `docker exec db1`, anything that keeps
-an argument list as it is. So nothing is read or written by dr itself, and the directory may belong to another user.
+The programs run here, on another host over SSH, or wherever the `prefix` takes them: `sudo -u postgres`, `docker exec
+db1`, anything that keeps an argument list as it is. So nothing is read or written by dr itself, and the directory may
+belong to another user.
 """
 
 import re
@@ -53,14 +54,23 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 class DataDirectory:
     """The directory of the server `name`. `deadline` is a time of `time.monotonic`, and may be moved."""
 
-    def __init__(self, name: str, commands: Commands, deadline: float) -> None:
+    def __init__(self, name: str, commands: Commands, programs: program.Programs, deadline: float) -> None:
         self.deadline = deadline
         self._name = name
         self._commands = commands
+        self._programs = programs
+
+    def take_over(self) -> None:
+        """Be the only one who changes it: what was begun here earlier has ended then, or will never begin.
+
+        Raises:
+            TargetUnreachable: that cannot be seen to in time.
+        """
+        self._programs.take_over(self.deadline)
 
     def control(self) -> Control:
         """Raises TargetUnreachable: it cannot be read."""
-        said = self._run("env", "LC_ALL=C", self._program("pg_controldata"), self._commands.data)
+        said = self._look("env", "LC_ALL=C", self._program("pg_controldata"), self._commands.data)
         fields = dict(_FIELD.findall(said.out))
         try:
             return Control(
@@ -74,7 +84,7 @@ class DataDirectory:
 
     def running(self) -> bool:
         """Whether a server process holds the directory: also a frozen one, and one that pg_ctl is not sure about."""
-        said = self._pg_ctl("status")
+        said = self._look(*self._pg_ctl("status"))
         if said.status not in {0, 1, NOT_RUNNING}:
             raise TargetUnreachable(f"{self._name}: pg_ctl status: {said.words()}")
         return said.status != NOT_RUNNING
@@ -111,7 +121,7 @@ class DataDirectory:
         """
         if not self.running():
             return
-        said = self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience())
+        said = self._change(*self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience()))
         if self.running():
             raise TargetUnreachable(f"{self._name} does not go down: {said.words()}")
 
@@ -125,7 +135,7 @@ class DataDirectory:
             if not self.control().clean:
                 return
             # It is down but for a process that waits for a standby to take its last WAL. Nothing of it is lost.
-            self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience())
+            self._change(*self._pg_ctl("stop", "--mode=immediate", "--wait", self._patience()))
         said = self._given(self._commands.start, "start", "--no-wait", f"--log={self._commands.data}/startup.log")
         if said.status:
             raise Refused(f"{self._name} does not start: {said.words()}")
@@ -170,7 +180,7 @@ class DataDirectory:
             Refused: pg_rewind says no.
         """
         try:
-            said = self._run(
+            said = self._change(
                 self._program("pg_rewind"), f"--target-pgdata={self._commands.data}", f"--source-server={upstream}"
             )
         finally:
@@ -183,7 +193,12 @@ class DataDirectory:
 
     def claimed(self) -> str:
         """Who claims it; empty when nobody does."""
-        return self._run("cat", self._path(CLAIM)).out.strip() if self._exists(CLAIM) else ""
+        if not self._exists(CLAIM):
+            return ""
+        said = self._look("cat", self._path(CLAIM))
+        if said.status:
+            raise TargetUnreachable(f"{self._name}: {said.words()}")
+        return said.out.strip()
 
     def disclaim(self) -> None:
         self._remove(CLAIM)
@@ -197,7 +212,7 @@ class DataDirectory:
         self._must("sync", self._commands.data)
 
     def _exists(self, file: str) -> bool:
-        said = self._run("test", "-e", self._path(file))
+        said = self._look("test", "-e", self._path(file))
         if said.status not in {0, 1}:
             raise TargetUnreachable(f"{self._name}: {said.words()}")
         return said.status == 0
@@ -210,21 +225,26 @@ class DataDirectory:
 
     def _given(self, configured: tuple[str, ...], *otherwise: str) -> program.Said:
         """Run the command of `dr.toml`, or pg_ctl where there is none."""
-        return program.run(self._name, configured, self.deadline) if configured else self._pg_ctl(*otherwise)
+        if configured:
+            return self._programs.change(configured, self.deadline)
+        return self._change(*self._pg_ctl(*otherwise))
 
-    def _pg_ctl(self, *arguments: str) -> program.Said:
-        return self._run(self._program("pg_ctl"), *arguments, "--silent", f"--pgdata={self._commands.data}")
+    def _pg_ctl(self, *arguments: str) -> tuple[str, ...]:
+        return (self._program("pg_ctl"), *arguments, "--silent", f"--pgdata={self._commands.data}")
 
     def _patience(self) -> str:
         return f"--timeout={max(1, round(self.deadline - time.monotonic()))}"
 
     def _must(self, *arguments: str, text: str = "") -> None:
-        said = self._run(*arguments, text=text)
+        said = self._change(*arguments, text=text)
         if said.status:
             raise TargetUnreachable(f"{self._name}: {arguments[0]}: {said.words()}")
 
-    def _run(self, *arguments: str, text: str = "") -> program.Said:
-        return program.run(self._name, (*self._commands.prefix, *arguments), self.deadline, text=text)
+    def _look(self, *arguments: str) -> program.Said:
+        return self._programs.look((*self._commands.prefix, *arguments), self.deadline)
+
+    def _change(self, *arguments: str, text: str = "") -> program.Said:
+        return self._programs.change((*self._commands.prefix, *arguments), self.deadline, text=text)
 
 
 def position_of(lsn: str) -> int:

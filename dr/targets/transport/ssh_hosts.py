@@ -29,6 +29,7 @@ WAKE: Final = 0.2
 ASK: Final = 0.1
 """Seconds between two questions whether to go on."""
 PINGS_AT_ONCE: Final = 32
+LATE: Final = "no answer in time; what was begun there may go on"
 
 GoOn = Callable[[Sequence[HostAnswer]], bool]
 
@@ -102,8 +103,7 @@ class Hosts:
                     running.remove(answers[-1].host)
                     continue
                 if left <= 0:
-                    late = "no answer in time; what was begun there may go on"
-                    answers += (HostAnswer(host=host, status=None, said=late) for host in hosts if host in running)
+                    answers += (HostAnswer(host=host, status=None, said=LATE) for host in hosts if host in running)
                     break
         finally:
             if running:
@@ -117,7 +117,16 @@ class Hosts:
             return HostAnswer(host=host, status=None, said=_words(error))
         return HostAnswer(host=host, status=0, said="")
 
-    def _command(self, host: str, command: str) -> HostAnswer:
+    def execute(self, command: str, deadline: float, text: str, most: int) -> tuple[int | None, str]:
+        """Run it on the one host there is, by `deadline` (a time of `time.monotonic`); `text` is its standard input.
+
+        Status and output, as `HostAnswer` has them; of the output the last `most` bytes.
+        """
+        self._deadline = deadline
+        [answer] = self._each(lambda host: self._command(host, command, text, most), self.hosts, 1, lambda _: True)
+        return answer.status, answer.said
+
+    def _command(self, host: str, command: str, text: str = "", most: int = MOST_OUTPUT) -> HostAnswer:
         try:
             transport = self._client(host).get_transport()
             assert transport is not None
@@ -125,17 +134,20 @@ class Hosts:
                 channel.set_combine_stderr(True)
                 channel.settimeout(self._left())
                 channel.exec_command(command)
+                channel.sendall(text.encode())
                 channel.shutdown_write()
-                said = self._output(channel)
+                said = self._output(channel, most)
                 channel.status_event.wait(self._left())
                 status = channel.exit_status
         except (paramiko.SSHException, OSError, EOFError) as error:
             return HostAnswer(host=host, status=None, said=_words(error))
         if status < 0:
-            said = f"{said}\nthe connection was lost, or a signal ended the command".strip()
+            late = time.monotonic() >= self._deadline
+            why = LATE if late else "the connection was lost, or a signal ended the command"
+            said = f"{said}\n{why}".strip()
         return HostAnswer(host=host, status=status if status >= 0 else None, said=said)
 
-    def _output(self, channel: paramiko.Channel) -> str:
+    def _output(self, channel: paramiko.Channel, most: int) -> str:
         """The end of what the command says, read to its end so that it is never held up.
 
         A daemon that a command leaves behind may keep its output open for ever. So the command's own end is enough.
@@ -151,8 +163,8 @@ class Hosts:
                 continue
             if not data:
                 break
-            cut = cut or len(kept) + len(data) > MOST_OUTPUT
-            kept = (kept + data)[-MOST_OUTPUT:]
+            cut = cut or len(kept) + len(data) > most
+            kept = (kept + data)[-most:]
         return ("..." if cut else "") + kept.decode("utf-8", "replace").strip()
 
     def _client(self, host: str) -> paramiko.SSHClient:

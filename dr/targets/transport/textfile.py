@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from dr.targets.protocols import Conflict, TargetUnreachable
+from dr.targets.protocols import Conflict, Opening, TargetUnreachable
 
 MAX_BYTES: Final = 1 << 20
 """Flag files and proxy configurations are far smaller; reading anything larger is a mistake."""
@@ -24,12 +24,39 @@ LOCK_POLL: Final = 0.005
 SUFFIX: Final = ".dr-new"
 
 
+class AnyFile(Protocol):
+    """A `TextFile`, or one on another host."""
+
+    path: str
+    deadline: float
+    """Until when a call may take, a time of `time.monotonic`; may be moved."""
+
+    def read(self) -> str: ...
+    def rewrite(self, change: Callable[[str], str]) -> None: ...
+    def close(self) -> None: ...
+
+
+def file_on(host: str | None, opening: Opening, path: str) -> AnyFile:
+    """The file on this machine, or on the one of that target, an `ssh` with one host. Nothing is read yet.
+
+    Raises:
+        TargetUnreachable: it is not one host, or its key cannot be read.
+    """
+    deadline = time.monotonic() + opening.timeout
+    if host is None:
+        return TextFile(path, deadline)
+    from dr.targets.transport.ssh_file import SshFile
+    from dr.targets.transport.ssh_program import SshPrograms
+
+    return SshFile(opening.name, path, SshPrograms(opening.name, opening.other(host), path), deadline)
+
+
 class TextFile:
-    """The file at `path`; `deadline` is a time of `time.monotonic`."""
+    """The file at `path`; `deadline` is a time of `time.monotonic`, and may be moved."""
 
     def __init__(self, path: str, deadline: float) -> None:
         self.path = path
-        self._deadline = deadline
+        self.deadline = deadline
 
     def read(self) -> str:
         """The whole text.
@@ -38,7 +65,7 @@ class TextFile:
             TargetUnreachable: it is missing, not ours to read, not a regular file, not UTF-8, or larger than 1 MiB.
         """
         with self._reachable():
-            return self._text(_content(Path(self.path)))
+            return decoded(self.path, _content(Path(self.path)))
 
     def rewrite(self, change: Callable[[str], str]) -> None:
         """Replace the text by `change(text)`; whoever reads meanwhile sees the old text or the new one, whole.
@@ -53,19 +80,14 @@ class TextFile:
         with self._reachable(), self._locked() as real:
             for _ in range(TRIES):
                 old = _content(real)
-                text = self._text(old)
+                text = decoded(self.path, old)
                 new = change(text)
                 if new == text or _replace(real, old, new.encode()):
                     return
         raise Conflict(f"{self.path} was changed by somebody else at each of {TRIES} tries to change it")
 
-    def _text(self, content: bytes) -> str:
-        if len(content) > MAX_BYTES:
-            raise TargetUnreachable(f"{self.path} is larger than {MAX_BYTES} bytes")
-        try:
-            return content.decode()
-        except UnicodeDecodeError as error:
-            raise TargetUnreachable(f"{self.path} is not UTF-8: byte {error.start}") from None
+    def close(self) -> None:
+        """Nothing to do."""
 
     @contextmanager
     def _locked(self) -> Iterator[Path]:
@@ -79,7 +101,7 @@ class TextFile:
                     return
             finally:
                 os.close(opened)
-            if time.monotonic() > self._deadline:
+            if time.monotonic() > self.deadline:
                 raise TargetUnreachable(f"{self.path} is locked by another process")
             time.sleep(LOCK_POLL)
 
@@ -89,6 +111,16 @@ class TextFile:
             yield
         except OSError as error:
             raise TargetUnreachable(f"{self.path}: {error.strerror}") from error
+
+
+def decoded(path: str, content: bytes) -> str:
+    """The text in a file's first bytes, of which one more than MAX_BYTES was read. Raises TargetUnreachable."""
+    if len(content) > MAX_BYTES:
+        raise TargetUnreachable(f"{path} is larger than {MAX_BYTES} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise TargetUnreachable(f"{path} is not UTF-8: byte {error.start}") from None
 
 
 def _try_lock(opened: int) -> bool:
