@@ -31,7 +31,7 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """In place of `folder`: a tool's command (pgBackRest, ...) that fills the empty directory `{data}`."""
     wal: Annotated[str, msgspec.Meta(pattern=r"^[^\r\n]*$", max_length=1000)] = ""
     """PostgreSQL's restore_command for what was archived since: `cp /archive/%f %p`; it takes the place of what a tool
-    wrote there. Without it that is lost, and a backup that does not hold the WAL of its own time never becomes ready."""
+    wrote there. Without it that is lost, and a backup without the WAL of its own time never becomes ready."""
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (not self.fetch):
