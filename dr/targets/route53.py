@@ -88,7 +88,7 @@ class Route53Router:
         primary, standby = self._weights()
         before = {config.primary: primary, config.standby: standby}
         after = {config.primary: ALL - share.standby, config.standby: share.standby}
-        if share.standby > self.share().standby:  # the way back is never barred
+        if share.standby * (primary + standby) > ALL * standby:  # more than now; the way back is never barred
             health = self._records.health(config.zone, config.name, config.record)
             refuse_sick(record for record in [config.standby] if health[record] is False)
         change = self._records.write(config.zone, config.name, config.record, after, expected=before)

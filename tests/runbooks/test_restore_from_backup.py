@@ -1,5 +1,6 @@
 """`restore-from-backup` as an operator meets it: checked, planned, tried as a drill, run, turned back."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import msgspec
 import pytest
 
 from dr.targets.transport.fresh_directory import Backup
-from tests.cli.shell import journal
+from tests.cli.shell import PATIENCE, command, environment, journal, until
 from tests.cluster import Cluster, cluster
 from tests.desk import RESTORE, Desk
 from tests.website import website
@@ -76,6 +77,24 @@ def test_a_server_comes_back_from_its_backup_and_what_is_lost_is_told(desk: Desk
     assert not desk.primary.writable()
     [claim] = [event["claim"] for event in journal(desk.folder) if "promoted" in event.get("claim", {})]
     assert 0 < claim["lost_at_most_seconds"] < 300
+
+
+def test_a_restore_that_is_killed_in_its_copy_is_begun_anew_and_leaves_no_half_of_one(desk: Desk) -> None:
+    data = desk.standby.server.data
+    process = subprocess.Popen(
+        command(*RUN), cwd=desk.folder, env=environment(desk.folder, **desk.variables),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until(lambda: [*data.parent.glob("db2.fresh-*")] != [] or process.poll() is not None)
+    process.kill()
+    process.wait(PATIENCE)
+    paused = desk.dr("resume", "latest")
+    assert paused.status == 5, paused.out + paused.err
+    asked = desk.dr("answer", "latest", "retry")
+    assert asked.status == 5, asked.out + asked.err
+    assert "paused on fail-over" in asked.out
+    assert not [*data.parent.glob("db2.fresh-*")]
+    assert desk.servers.ids(desk.standby) == {1}
 
 
 def test_data_that_are_too_old_are_not_promoted(desk: Desk) -> None:

@@ -68,6 +68,7 @@ def restore(directory: DataDirectory, backup: Backup, owner: str) -> Mapping[str
     def fill(fresh: str) -> None:
         if source:
             _make(directory, "cp", "--archive", "--no-target-directory", source, fresh)
+            _refuse_tablespaces(directory, fresh)
         else:
             directory.must("mkdir", "--mode=0700", fresh)
             _make(directory, *(word.replace(DATA, fresh) for word in backup.fetch))
@@ -121,10 +122,13 @@ def _newest(directory: DataDirectory, folder: str) -> str:
     return backups[-1]
 
 
-def _check(directory: DataDirectory, fresh: str, *, archived: bool) -> None:
-    """Every file is as it was when the backup was made. A tool that leaves no manifest has checked that by itself."""
+def _refuse_tablespaces(directory: DataDirectory, fresh: str) -> None:
     if directory.look("find", f"{fresh}/pg_tblspc", "-mindepth", "1").out:
         raise Refused(f"{directory.name}: the backup has tablespaces, which a copy would share with it: use `fetch`")
+
+
+def _check(directory: DataDirectory, fresh: str, *, archived: bool) -> None:
+    """Every file is as it was when the backup was made. A tool that leaves no manifest has checked that by itself."""
     if directory.look("test", "-e", f"{fresh}/{MANIFEST}").status == 0:
         wal = ("--no-parse-wal",) if archived else ()
         _make(directory, directory.tool("pg_verifybackup"), "--quiet", "--exit-on-error", *wal, fresh)
