@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dr.demo import process_tree
-from tests.cli.shell import PATIENCE, ROOT, command, dr, environment, journal, types, until, write
+from tests.cli.shell import PATIENCE, ROOT, dr, environment, journal, started, types, until, write
 from tests.cluster import Cluster, Node, Watch, Writer, cluster
 from tests.website import Site, website
 
@@ -55,18 +55,9 @@ class Desk:
         roles = (f"primary={self.primary.name}", "-p", f"standby={self.standby.name}")
         return ("run", runbook, "--env", "test", "--yes", "-p", *roles)
 
-    @contextlib.contextmanager
-    def background(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    def background(self, *arguments: str) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
         """`dr` with these arguments, in the background."""
-        process = subprocess.Popen(
-            command(*arguments), cwd=self.folder, env=environment(self.folder, **self.variables),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait(PATIENCE)
+        return started(self.folder, *arguments, env=environment(self.folder, **self.variables))
 
     def until(self, boundary: str, process: subprocess.Popen[bytes]) -> None:
         """Return as soon as there is such an entry, or the process has ended."""
