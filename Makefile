@@ -9,7 +9,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench lock unleash clean debian localstack localstack-if-possible
+.PHONY: help demo test lint bench lock unleash clean debian localstack localstack-if-possible patroni-if-possible
 
 VENV  := .venv
 PY    := $(VENV)/bin/python
@@ -31,7 +31,7 @@ demo: $(READY)
 localstack: $(CLOUD)/.ready
 	@$(PY) -m localstack $(PORT)
 
-test: lint debian localstack-if-possible $(PATRONI)/.ready
+test: lint debian localstack-if-possible patroni-if-possible
 	$(PY) -m coverage erase
 	$(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --cov --cov-report= $(ARGS)
 	$(PY) -m coverage report --skip-covered --sort=cover | tail -n 40
@@ -105,6 +105,9 @@ apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing
   { DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends $(1) || \
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends $(1); }; } \
   </dev/null >/dev/null 2>&1; }
+
+patroni-if-possible:
+	@$(MAKE) --no-print-directory $(PATRONI)/.ready || echo "Patroni is not installed: its tests are skipped"
 
 debian:
 	@for program in pgbouncer haproxy; do \

@@ -2,12 +2,11 @@
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import PATIENCE, ROOT, Outcome, command, dr, environment, journal, types, until, write
+from tests.cli.shell import ROOT, Outcome, dr, environment, journal, started, types, until, write
 from tests.cluster import Cluster, Node
 from tests.website import Site
 
@@ -40,18 +39,9 @@ class Desk:
         roles = (f"primary={self.primary.name}", "-p", f"standby={self.standby.name}")
         return ("run", runbook, "--env", "test", "--yes", "-p", *roles)
 
-    @contextlib.contextmanager
-    def background(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    def background(self, *arguments: str) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
         """`dr` with these arguments, in the background."""
-        process = subprocess.Popen(
-            command(*arguments), cwd=self.folder, env=environment(self.folder, **self.variables),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait(PATIENCE)
+        return started(self.folder, *arguments, env=environment(self.folder, **self.variables))
 
     def until(self, boundary: str, process: subprocess.Popen[bytes]) -> None:
         """Return as soon as there is such an entry, or the process has ended."""

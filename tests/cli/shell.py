@@ -115,7 +115,8 @@ def assert_told(seen: Outcome, status: int) -> None:
 def started(folder: Path, *arguments: str | Path, **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
     """`dr`, working in the background. It is killed at the end if it still lives."""
     streams = {name: popen.pop(name, subprocess.DEVNULL) for name in ("stdin", "stdout", "stderr")}
-    process = subprocess.Popen(command(*arguments), cwd=folder, env=environment(folder), **streams, **popen)
+    variables = popen.pop("env", environment(folder))
+    process = subprocess.Popen(command(*arguments), cwd=folder, env=variables, **streams, **popen)
     try:
         yield process
     finally:

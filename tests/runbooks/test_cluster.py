@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import ROOT, dr, journal, types, write
+from tests.cli.shell import ROOT, dr, environment, journal, started, types, until, write
 from tests.cluster import Watch, Writer, toml
 from tests.patroni_cluster import SECRETS, PatroniCluster
 from tests.website import Site, website
@@ -48,5 +48,25 @@ def test_a_switchover_loses_no_row_and_tells_no_secret(patroni: PatroniCluster, 
     assert types(tmp_path).count("apply-started") == 1
     told = run.out + run.err + str(journal(tmp_path))
     assert not [value for value in VARIABLES.values() if value in told]
+    assert not watch.two_writable
+    assert client.acknowledged <= patroni.ids(standby)
+
+
+def test_a_switchover_whose_orchestrator_is_killed_after_its_intent_is_gone_on_with(
+    patroni: PatroniCluster, tmp_path: Path
+) -> None:
+    """Safety rule 3: Patroni may have been asked, or not."""
+    primary, standby = patroni.roles()
+    names = ("-p", f"primary={primary.name}", "-p", f"standby={standby.name}")
+    with website() as shop, Watch(patroni) as watch, Writer(patroni) as client:
+        desk(tmp_path, patroni, shop)
+        arguments = ("run", "cluster-switchover.yaml", "--env", "test", "--yes", *names)
+        with started(tmp_path, *arguments, env=environment(tmp_path, **VARIABLES)) as process:
+            until(lambda: "apply-started" in types(tmp_path))
+            process.kill()
+        resumed = dr(tmp_path, "resume", "latest", **VARIABLES)
+        assert resumed.status == 0, resumed.err
+        client.goes_on()
+        assert patroni.roles() == (standby, primary)
     assert not watch.two_writable
     assert client.acknowledged <= patroni.ids(standby)

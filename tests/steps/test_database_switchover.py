@@ -90,6 +90,20 @@ def test_the_old_primary_comes_back_as_a_standby_whoever_starts_it(servers: Clus
     assert servers.second.writable()
 
 
+def test_the_old_primary_is_fenced_before_the_standby_is_asked(servers: Cluster) -> None:
+    """Safety rule 10."""
+    seen: list[bool] = []
+
+    def fault(stage: str) -> None:
+        if stage == "catch up":
+            servers.first.start()
+            seen.append(servers.first.writable())
+
+    make(servers, fault=fault)
+    assert seen == [False]
+    assert servers.second.writable()
+
+
 @contextmanager
 def around_the_pool(servers: Cluster) -> Iterator[str]:
     with psycopg.connect(servers.first.server.dsn, application_name="reports"):

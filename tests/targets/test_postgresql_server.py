@@ -73,8 +73,13 @@ def test_a_frozen_server_gives_no_answer_by_the_deadline(servers: Cluster, first
     wait.until(lambda: servers.first.process() is None, LIMIT, "what was asked of it while it was frozen")
 
 
-def test_a_stop_that_was_only_prepared_leaves_the_server_alone(servers: Cluster, first: Any) -> None:
+@pytest.mark.parametrize("dr_dies", [False, True])
+def test_a_stop_that_was_only_prepared_leaves_the_server_alone(servers: Cluster, first: Any, dr_dies: bool) -> None:
     first.prepare_stop()
+    if dr_dies:  # then nobody kills what waits for its word
+        waiting = first._directory._stopper._child
+        waiting.stdin.close()
+        assert waiting.wait(LIMIT) == 0
     first.close()
     assert first.situation() == "writable"
     assert first.obstacles("standby") == (), "it is not fenced"
