@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dr.demo.postgres import Pair, pair
 from tests.patroni_cluster import PatroniCluster, patroni_cluster
 from tests.sshd import Fleet, fleet
+
+# No test is a claim about time: a loaded machine is slow at making examples, too.
+settings.register_profile("dr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dr")
 
 pytest_plugins = ["tests.keyring", "tests.localstack_fixture", "tests.moto_fixture"]
 

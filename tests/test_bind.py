@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dr.bind import bind
@@ -349,7 +349,6 @@ def put(value: Any, spot: str, new: Any) -> Any:
     return made
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(SPOTS.split()), VALUES), min_size=1, max_size=3),
     st.sampled_from(["graceful", "ungraceful"]),

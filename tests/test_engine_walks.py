@@ -85,7 +85,7 @@ SCRIPTS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_every_run_comes_to_an_end_and_keeps_the_rules(data: st.DataObject) -> None:
     """Safety rules 1 to 6, 12, 14 and 15."""
@@ -107,7 +107,7 @@ def test_every_run_comes_to_an_end_and_keeps_the_rules(data: st.DataObject) -> N
     assert all(started.attempt <= limit for started in simulation.events(e.ApplyStarted))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(plans(), st.lists(st.integers(0, 80), max_size=3))
 def test_without_faults_every_plan_completes_however_often_it_is_killed(any_plan: Plan, crashes: list[int]) -> None:
     """Safety rule 1. Effects, and what is skipped, are those of a run that nobody killed."""

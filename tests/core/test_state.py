@@ -4,7 +4,7 @@ from typing import get_args
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dr.core import events as e
@@ -293,7 +293,6 @@ def follow(any_plan: Plan, state: s.State, event: e.Event) -> s.State | None:
 
 
 @pytest.mark.parametrize("any_plan", [CLOSED, OPEN])
-@settings(deadline=None)
 @given(choices=st.lists(st.tuples(st.booleans(), st.integers(0, 10_000)), max_size=50))
 def test_no_sequence_of_events_breaks_the_machine_or_a_rule(any_plan: Plan, choices: list[tuple[bool, int]]) -> None:
     """Safety rules 2, 5 and 6. Whatever is made up is refused as illegal, or leads to where a run can go on from."""

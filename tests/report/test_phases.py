@@ -136,7 +136,7 @@ def test_undo_is_told_from_apply_and_from_the_look_after_it() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_phases_of_any_run_follow_each_other_within_the_run(data: st.DataObject) -> None:
     of = plan((step("left"), step("right")), step("last", confirm="sure?"), step("note", reversal="nothing-to-undo"))
