@@ -1,11 +1,18 @@
 """Points in time as entries hold them."""
 
+import functools
 from datetime import UTC, datetime
 
 
 def iso(utc: float) -> str:
     """UTC with microseconds: `2023-05-15T14:00:00.000000Z`."""
-    return datetime.fromtimestamp(utc, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    second, microsecond = divmod(round(utc * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{microsecond:06}Z"
+
+
+@functools.lru_cache(maxsize=1)  # a run writes thousands of entries in a second, and this costs more than the rest
+def _second(utc: int) -> str:
+    return datetime.fromtimestamp(utc, UTC).replace(tzinfo=None).isoformat()
 
 
 def parse_iso(text: str) -> float:

@@ -9,6 +9,14 @@ def test_a_time_is_written_in_utc_with_microseconds() -> None:
     assert iso(1_684_159_200.25) == "2023-05-15T14:00:00.250000Z"
 
 
+def test_almost_a_second_is_the_next_one() -> None:
+    assert iso(59.999_999_9) == "1970-01-01T00:01:00.000000Z"
+
+
+def test_a_time_long_ago_is_read_back_too() -> None:
+    assert iso(parse_iso("0999-05-15T14:00:00Z")) == "0999-05-15T14:00:00.000000Z"
+
+
 @given(st.integers(0, 4_000_000_000), st.integers(0, 999_999))
 def test_a_time_is_read_back_as_it_was_written(seconds: int, microseconds: int) -> None:
     utc = seconds + microseconds / 1_000_000
