@@ -8,6 +8,7 @@ so a resume needs nothing but them.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -79,6 +80,7 @@ class Engine:
         self._world = world
         self._actor = actor
         self.state = state
+        self._decided: tuple[s.State | None, tuple[d.Action, ...]] = (None, ())
         self._pending: list[Draft] = []
         self._flying: dict[str, InFlight] = {}
         self._claimed: dict[str, str] = {}
@@ -135,7 +137,7 @@ class Engine:
     def _begin(self) -> float | s.Ended | Waiting:
         """Begin what is to be done now. Seconds until something is due (0: at once), or the result of the run."""
         due = TICK
-        for action in d.decide(self.plan, self.state):
+        for action in self._wanted():
             if not isinstance(action, d.Work):
                 if self._flying:
                     continue  # what changes the course waits until nothing is in flight
@@ -147,6 +149,14 @@ class Engine:
                 return self._start(action)
             due = min(due, delay)
         return due
+
+    def _wanted(self) -> tuple[d.Action, ...]:
+        """What is to be done now. Decided once for each state: the decision is a function of it."""
+        state, actions = self._decided
+        if state is not self.state:
+            actions = d.decide(self.plan, self.state)
+            self._decided = self.state, actions
+        return actions
 
     def _take_course(self, action: d.Course) -> float | s.Ended | Waiting:
         """What only takes an entry, and moves the run on as a whole."""
@@ -211,28 +221,27 @@ class Engine:
     ) -> None:
         """Have `work` done: in place when there is no target it could hang in, else by the workers."""
         planned = action.step
-        timeout = float(planned.timeout)
-
-        def perform() -> object:
-            here = Here(self._world, self._journal.run, planned.id, attempt, timeout)
-            try:
-                try:
-                    return _as_recorded(work(here))
-                finally:
-                    here.close()
-            except StopRequested:
-                return Halted()
-            except Exception as error:  # noqa: BLE001 - the one boundary to steps and targets: what they raise is a claim
-                return Raised(_say_error(error))
-
-        job = Job(planned.id, perform)
-        deadline = self._world.clock.monotonic() + timeout + GRACE
+        if not planned.targets:
+            self._take(action, step, self._outcome(planned, attempt, work), changing=changing)
+            return
+        job = Job(planned.id, partial(self._outcome, planned, attempt, work))
+        deadline = self._world.clock.monotonic() + planned.timeout + GRACE
         self._flying[planned.id] = InFlight(job, action, step, changing, deadline)
-        if planned.targets:
-            self.flush()
-            self._world.workers.submit(job)
-        else:
-            self._land(Done(job, perform()))
+        self.flush()
+        self._world.workers.submit(job)
+
+    def _outcome(self, planned: PlannedStep, attempt: int, work: Callable[[Here], object]) -> object:
+        """What `work` brings. Called by a worker, so it changes nothing here."""
+        here = Here(self._world, self._journal.run, planned.id, attempt, planned.timeout)
+        try:
+            try:
+                return _as_recorded(work(here))
+            finally:
+                here.close()
+        except StopRequested:
+            return Halted()
+        except Exception as error:  # noqa: BLE001 - the one boundary to steps and targets: what they raise is a claim
+            return Raised(_say_error(error))
 
     # Taking what comes back
 
@@ -255,19 +264,23 @@ class Engine:
         if flight is None or flight.job is not done.job:
             return
         del self._flying[done.job.name]
-        if isinstance(done.result, Halted):
+        self._take(flight.action, flight.step, done.result, changing=flight.changing)
+
+    def _take(self, action: d.Work, step: Step, result: object, *, changing: bool) -> None:
+        """What the work brought moves the run on. Work that was broken off brought nothing."""
+        if isinstance(result, Halted):
             return
-        match flight.action:
-            case d.Attempt() | d.Undo() if flight.changing:
-                self._claim(flight.action, done.result)
+        match action:
+            case d.Attempt() | d.Undo() if changing:
+                self._claim(action, result)
             case d.Attempt():
-                self._looked(flight.action, flight.step, done.result)
+                self._looked(action, step, result)
             case d.Settle():
-                self._settled(flight.action, _observation(done.result))
+                self._settled(action, _observation(result))
             case d.SettleUndo():
-                self._settled_undo(flight.action, _observation(done.result))
+                self._settled_undo(action, _observation(result))
             case d.CheckHealth():
-                self._checked_health(_observation(done.result))
+                self._checked_health(_observation(result))
 
     def _looked(self, action: d.Attempt, step: Step, result: object) -> None:
         """The look before an attempt: in place is done, anything unseen is a failed attempt that touched nothing."""
@@ -284,9 +297,8 @@ class Engine:
 
     def _still_wanted(self, action: d.Attempt) -> bool:
         """Nothing new begins when the operator asked to stop during the look, or a step beside it has failed."""
-        wanted = d.decide(self.plan, self.state)
         return not self._world.stop.is_set() and any(
-            isinstance(other, d.Attempt) and other.step is action.step for other in wanted
+            isinstance(other, d.Attempt) and other.step is action.step for other in self._wanted()
         )
 
     def _claim(self, action: d.Attempt | d.Undo, result: object) -> None:
