@@ -114,8 +114,7 @@ class Engine:
         if not self._pending:
             return
         drafts, self._pending = self._pending, []
-        for entry in self._journal.append(drafts):
-            self._world.watcher.entry(entry)
+        self._world.watcher.recorded(self._journal.append(drafts))
         notices = self._journal.notices()
         if notices and not isinstance(self.state, s.Ended):
             self.record(*notices)

@@ -4,7 +4,7 @@ A real run gets the real one (`dr.runs`), a rehearsal or a test a simulated one;
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -56,7 +56,9 @@ class Operator(Protocol):
 class Watcher(Protocol):
     """Sees what happens, as it happens. Changes nothing."""
 
-    def entry(self, entry: e.Entry) -> None: ...
+    def recorded(self, entries: Sequence[e.Entry]) -> None:
+        """These entries are durable now."""
+        ...
 
     def say(self, step: str, text: str) -> None: ...
 

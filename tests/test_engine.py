@@ -273,11 +273,11 @@ def test_a_run_whose_last_checkpoint_cannot_be_written_has_ended_all_the_same(mo
 def test_the_watcher_sees_every_entry_once_and_only_when_it_is_durable() -> None:
     simulation = Simulation(plan(step("a"), (step("b"), step("c"))))
     seen = []
-    simulation.watcher.entry = lambda entry: seen.append((entry.seq, len(simulation.disk.lines)))  # type: ignore[method-assign]
+    simulation.watcher.recorded = lambda entries: seen.append((entries, len(simulation.disk.lines)))  # type: ignore[method-assign]
     simulation.run()
 
-    assert [seq for seq, _ in seen] == list(range(len(simulation.disk.lines)))
-    assert all(seq < durable for seq, durable in seen)
+    assert [entry.seq for entries, _ in seen for entry in entries] == list(range(len(simulation.disk.lines)))
+    assert all(entries[-1].seq < durable for entries, durable in seen)
 
 
 def test_what_belongs_together_goes_out_in_one_write() -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -96,11 +96,12 @@ class Live:
         """Show `text` below the steps from now on."""
         self._notice = text
 
-    def entry(self, entry: e.Entry) -> None:
-        if isinstance(entry.event, e.RunStarted):
-            self._console.print(begun(entry), soft_wrap=True)
-        if not self._happened(entry.event):
-            self._console.print(Text(f"{clock(entry.at)}  {sentence(entry.event)}", style="dim"))
+    def recorded(self, entries: Sequence[e.Entry]) -> None:
+        for entry in entries:
+            if isinstance(entry.event, e.RunStarted):
+                self._console.print(begun(entry), soft_wrap=True)
+            if not self._happened(entry.event):
+                self._console.print(Text(f"{clock(entry.at)}  {sentence(entry.event)}", style="dim"))
 
     def say(self, step: str, text: str) -> None:
         self._detail[step] = printable(text)

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Protocol
 
@@ -34,14 +34,9 @@ class Plain:
         self._started = time.monotonic() if started is None else started
         self._said: dict[str, tuple[str, float]] = {}
 
-    def entry(self, entry: e.Entry) -> None:
-        elapsed = time.monotonic() - self._started
-        words = sentence(entry.event)
-        if isinstance(entry.event, e.RunStarted):
-            tell(begun(entry))
-        elif isinstance(entry.event, e.Paused):
-            words = f"paused on {entry.event.question.step}"  # the question itself is the last thing said
-        tell(f"{clock(entry.at)}  +{elapsed:6.1f}s  {words}")
+    def recorded(self, entries: Sequence[e.Entry]) -> None:
+        elapsed = f"+{time.monotonic() - self._started:6.1f}s"
+        tell("\n".join(_line(entry, elapsed) for entry in entries))
 
     def say(self, step: str, text: str) -> None:
         """What is happening: once, and no more than a line every `SAY_EVERY` seconds for each step."""
@@ -52,6 +47,14 @@ class Plain:
             tell(f"{'':10}  {'':8}  {step}: … {printable(text)}")
 
 
+def _line(entry: e.Entry, elapsed: str) -> str:
+    event = entry.event
+    # A question itself is the last thing said.
+    words = f"paused on {event.question.step}" if isinstance(event, e.Paused) else sentence(event)
+    line = f"{clock(entry.at)}  {elapsed}  {words}"
+    return f"{begun(entry)}\n{line}" if isinstance(event, e.RunStarted) else line
+
+
 def begun(entry: e.Entry) -> str:
     """The first thing said of a run: its name, and what to type should everything else be lost."""
     return f"run {entry.run}   (should this process die: dr resume {entry.run})"
@@ -60,8 +63,8 @@ def begun(entry: e.Entry) -> str:
 class Json:
     """Each entry as the line that stands in the journal."""
 
-    def entry(self, entry: e.Entry) -> None:
-        tell(e.encode_entry(entry).decode())
+    def recorded(self, entries: Sequence[e.Entry]) -> None:
+        tell("\n".join(e.encode_entry(entry).decode() for entry in entries))
 
     def say(self, step: str, text: str) -> None:
         """Only entries go to a machine."""

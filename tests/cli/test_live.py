@@ -52,7 +52,7 @@ def test_the_picture_fits_the_terminal(columns: int, rows: int, monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("LINES", str(rows))
     live = Live(plan(), "", [entry(e.StepDone(step=step(n), attempt=1, evidence={"a": "b" * 99})) for n in range(15)])
-    live.entry(entry(e.ApplyStarted(step=step(15), attempt=1)))
+    live.recorded([entry(e.ApplyStarted(step=step(15), attempt=1))])
     live.say(step(15), SECRETIVE * 9)
     live.notice("stopping")
     seen = lines(live)

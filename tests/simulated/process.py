@@ -80,8 +80,8 @@ class Watcher:
         self.entries: list[e.Entry] = []
         self.said: list[tuple[str, str]] = []
 
-    def entry(self, entry: e.Entry) -> None:
-        self.entries.append(entry)
+    def recorded(self, entries: Sequence[e.Entry]) -> None:
+        self.entries += entries
 
     def say(self, step: str, text: str) -> None:
         self.said.append((step, text))
