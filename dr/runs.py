@@ -23,7 +23,7 @@ from dr.author import Author
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import decode_hook
-from dr.core.plan import Plan, PlannedStep, digest, encode_plan
+from dr.core.plan import Plan, PlannedStep, digest
 from dr.core.secret import is_reference
 from dr.core.step import Evidence, OutOfTime, Step, target_fields
 from dr.core.timestamp import iso
@@ -159,14 +159,16 @@ def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str
             here.close()
 
 
-def start(book: Book, plan: Plan, world: World, author: Author, *, reason: str, detected: str) -> Engine:
+def start(book: Book, plan: Plan, raw: bytes, world: World, author: Author, *, reason: str, detected: str) -> Engine:
     """A new run, its first entry durable and signed; nothing was touched yet.
+
+    Args:
+        raw: the plan as `encode_plan` writes it; the bytes that the operator was shown the digest of are those kept.
 
     Raises:
         JournalUnwritable: there is no place to record it.
         SigningFailed: the key refused; nothing but the first entry is there.
     """
-    raw = encode_plan(plan)
     started = e.RunStarted(
         plan=digest(raw),
         runbook=plan.runbook,

@@ -85,10 +85,11 @@ def run(
     """
     detected = _detected(detected) if detected else ""
     plan = bind_to(runbook, environment, given, ungraceful=ungraceful, config=config)
+    raw = encode_plan(plan)
     runs, secrets = book(config, journal), Secrets()  # a home gets ready while the plan is read
     if not as_json:
         signer = "" if unsigned else signer_of(config)
-        tell("\n".join([*plan_lines(plan, digest(encode_plan(plan)), signer), *recorded_in(runs)]) + "\n")
+        tell("\n".join([*plan_lines(plan, digest(raw), signer), *recorded_in(runs)]) + "\n")
     if not yes:
         if not is_terminal():
             raise UsageError(
@@ -102,7 +103,7 @@ def run(
         preflight(plan, targets)
     with _watching(plan, as_json=as_json, since=detected) as (keyboard, watcher):
         world = real_world(targets, secrets, keyboard, watcher, keyboard.stop)
-        engine = start(runs, plan, world, who, reason=reason, detected=detected)
+        engine = start(runs, plan, raw, world, who, reason=reason, detected=detected)
         with left(runs, engine):
             result = engine.run()
     _finish(engine, result, as_json=as_json)
