@@ -3,7 +3,7 @@
 Every limit here is part of safety rule 15.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -61,7 +61,7 @@ class StepSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     id: Name
     kind: str
     title: str = ""
-    params: dict[str, object] = {}
+    params: dict[str, Any] = {}
     retry: Retry = msgspec.field(default_factory=Retry)
     timeout: Duration = duration("1m")
     """Seconds one attempt may take, from the first look to the last observation."""
@@ -83,7 +83,7 @@ class Runbook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: Name
     title: str
-    steps: Annotated[tuple[dict[str, object], ...], msgspec.Meta(min_length=1, max_length=MAX_STEPS)]
+    steps: Annotated[tuple[dict[str, Any], ...], msgspec.Meta(min_length=1, max_length=MAX_STEPS)]
     """Each a step or `parallel:` with a list of steps; which of the two is told by the key (see `load`)."""
     description: str = ""
     owner: str = ""
