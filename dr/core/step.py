@@ -4,7 +4,7 @@ A kind of step is one frozen type whose fields are the YAML parameters. It knows
 never a technology, and reaches them through `Here`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal, Protocol, TypeVar, assert_never
 
 import msgspec
@@ -206,22 +206,3 @@ def _role(kind: msgspec.inspect.Type) -> TargetRole | None:
     members = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
     marks = (item.extra or {} for item in members if isinstance(item, msgspec.inspect.Metadata))
     return next((mark["target"] for mark in marks if "target" in mark), None)
-
-
-class Catalogue(Mapping[str, type[Step]]):
-    """The kinds of step by name; a closed set, made once in `dr.steps`."""
-
-    def __init__(self, kinds: Iterable[type[Step]]) -> None:
-        self._kinds: dict[str, type[Step]] = {}
-        for kind in kinds:
-            if self._kinds.setdefault(kind.kind, kind) is not kind:
-                raise ValueError(f"two kinds of step are called {kind.kind}")
-
-    def __getitem__(self, name: str) -> type[Step]:
-        return self._kinds[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._kinds)
-
-    def __len__(self) -> int:
-        return len(self._kinds)

@@ -1,46 +1,32 @@
 """The kinds of steps: one file each, and the catalogue that closes the set."""
 
-from dr.core.step import Catalogue
-from dr.steps.aws_autoscaling import AwsAutoscalingCapacity
-from dr.steps.aws_lambda import AwsLambdaInvoke
-from dr.steps.aws_parameter import AwsParameter
-from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote
-from dr.steps.aws_route53 import AwsRoute53Shift
-from dr.steps.database_failover import DatabaseFailover
-from dr.steps.database_reprotect import DatabaseReprotect
-from dr.steps.database_switchover import DatabaseSwitchover
-from dr.steps.feature_flag import FeatureDisable, FeatureEnable
-from dr.steps.health_verify import HealthVerify
-from dr.steps.http_request import HttpRequestStep
-from dr.steps.note import Note
-from dr.steps.notify import Notify
-from dr.steps.operator_confirm import OperatorConfirm
-from dr.steps.playbook_run import PlaybookRun
-from dr.steps.queries_terminate import QueriesTerminate
-from dr.steps.reads_shift import ReadsShift
-from dr.steps.ssh_command import SshCommand
+from typing import Final
 
-CATALOGUE = Catalogue(
-    [
-        FeatureDisable,
-        FeatureEnable,
-        QueriesTerminate,
-        ReadsShift,
-        DatabaseSwitchover,
-        DatabaseFailover,
-        DatabaseReprotect,
-        AwsAutoscalingCapacity,
-        AwsLambdaInvoke,
-        AwsParameter,
-        AwsRdsFailover,
-        AwsRdsPromote,
-        AwsRoute53Shift,
-        HttpRequestStep,
-        Notify,
-        SshCommand,
-        PlaybookRun,
-        HealthVerify,
-        OperatorConfirm,
-        Note,
-    ]
+from dr.core.catalogue import Catalogue
+from dr.core.step import Step
+
+CATALOGUE: Final[Catalogue[Step]] = Catalogue(
+    __name__,
+    {
+        "feature.disable": "feature_flag:FeatureDisable",
+        "feature.enable": "feature_flag:FeatureEnable",
+        "queries.terminate": "queries_terminate:QueriesTerminate",
+        "reads.shift": "reads_shift:ReadsShift",
+        "database.switchover": "database_switchover:DatabaseSwitchover",
+        "database.failover": "database_failover:DatabaseFailover",
+        "database.reprotect": "database_reprotect:DatabaseReprotect",
+        "aws.autoscaling.capacity": "aws_autoscaling:AwsAutoscalingCapacity",
+        "aws.lambda.invoke": "aws_lambda:AwsLambdaInvoke",
+        "aws.parameter": "aws_parameter:AwsParameter",
+        "aws.rds.failover": "aws_rds:AwsRdsFailover",
+        "aws.rds.promote": "aws_rds:AwsRdsPromote",
+        "aws.route53.shift": "aws_route53:AwsRoute53Shift",
+        "http.request": "http_request:HttpRequestStep",
+        "notify": "notify:Notify",
+        "ssh.command": "ssh_command:SshCommand",
+        "playbook.run": "playbook_run:PlaybookRun",
+        "health.verify": "health_verify:HealthVerify",
+        "operator.confirm": "operator_confirm:OperatorConfirm",
+        "note": "note:Note",
+    },
 )

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from dr.core.step import (
-    Catalogue,
     Evidence,
     Here,
     InPlace,
@@ -108,17 +107,3 @@ def test_what_is_no_longer_seen_is_undone_and_what_cannot_be_seen_is_not(
     monkeypatch.setattr(Seen, "what", seen)
     before: Evidence = {}
     assert Seen().observe_undone(NOWHERE, before) == undone
-
-
-def test_a_catalogue_knows_its_kinds_by_name() -> None:
-    catalogue = Catalogue([Bare, Reaching])
-    assert dict(catalogue) == {"bare": Bare, "reaching": Reaching}
-    assert len(catalogue) == 2
-
-
-def test_two_kinds_of_one_name_are_the_programmers_mistake() -> None:
-    class Other(Step, frozen=True):
-        kind: ClassVar[str] = "bare"
-
-    with pytest.raises(ValueError, match="bare"):
-        Catalogue([Bare, Other])

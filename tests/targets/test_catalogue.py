@@ -19,6 +19,7 @@ def test_a_technology_says_what_it_is_and_which_protocols_it_speaks(name: str) -
     assert kind.__struct_config__.frozen
     assert kind.__struct_config__.forbid_unknown_fields
     assert kind.__struct_config__.tag_field == "type"
+    assert kind.__struct_config__.tag == name
     assert kind.speaks
     assert all(any(hasattr(words, protocol) for words in (protocols, cloud, switching)) for protocol in kind.speaks)
 
@@ -37,7 +38,7 @@ def test_what_is_not_in_the_catalogue_cannot_be_opened() -> None:
 
 
 def test_the_catalogue_loads_no_heavy_library() -> None:
-    code = "import sys, dr.targets.catalogue; print(*sys.modules)"
+    code = "import sys; from dr.targets.catalogue import TARGET_TYPES; [*TARGET_TYPES.values()]; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "dr.targets.postgresql" in loaded
     assert not HEAVY & set(loaded)
