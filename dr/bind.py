@@ -7,7 +7,7 @@ import contextlib
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,11 +15,13 @@ from dr.core.duration import Duration, decode_hook, encode_hook, parse_duration
 from dr.core.plan import STEADY_STATE, STEADY_STATE_KIND, Plan, PlannedStep
 from dr.core.runbook import Mode, Parameter, ParameterValue, Runbook, Stage, StepSpec
 from dr.core.step import Step, target_fields
-from dr.environment import Environment
 from dr.errors import RunbookWrong, UsageError
 from dr.findings import Finding, Path, did_you_mean, explain, wrong
 from dr.load import Document
 from dr.steps import CATALOGUE
+
+if TYPE_CHECKING:
+    from dr.environment import Environment
 
 MARGIN = 10.0
 """Seconds a look may take beyond what it takes by design."""
@@ -32,7 +34,7 @@ _SAMPLES: dict[str, ParameterValue] = {
 
 def bind(
     document: Document,
-    environment: Environment | None,
+    environment: "Environment | None",
     given: Mapping[str, str],
     mode: Mode = "graceful",
     *,
@@ -57,7 +59,7 @@ def bind(
 class _Binding:
     """The work of `bind`: gathers findings on the way."""
 
-    def __init__(self, document: Document, environment: Environment | None, mode: Mode) -> None:
+    def __init__(self, document: Document, environment: "Environment | None", mode: Mode) -> None:
         self._document = document
         self._refers = "${" in document.text
         self._environment = environment

@@ -22,8 +22,6 @@ from dr.findings import Place, did_you_mean, explain, text_of, wrong
 from dr.targets.catalogue import TARGET_TYPES
 from dr.targets.protocols import LocalPath, TargetConfig
 
-FILE = "dr.toml"
-
 
 class SigningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who signs the checkpoints of a run, and whose signatures are accepted."""

@@ -4,7 +4,6 @@ msgspec validates in one fast pass and stops at the first error. Only when it re
 collect every error with its path; the path becomes file:line:column.
 """
 
-import difflib
 import errno
 import pathlib
 import re
@@ -75,6 +74,8 @@ def wrong(file: str, findings: Sequence[tuple[Place | None, str]], hint: str = "
 
 def did_you_mean(name: object, known: typing.Iterable[str]) -> str:
     """` (did you mean 'x'?)`, or what there is to choose from when there are few; else nothing."""
+    import difflib  # only for a mistake
+
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if close:

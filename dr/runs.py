@@ -162,8 +162,7 @@ def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str
 def start(book: Book, plan: Plan, raw: bytes, world: World, author: Author, *, reason: str, detected: str) -> Engine:
     """A new run, its first entry durable and signed; nothing was touched yet.
 
-    Args:
-        raw: the plan as `encode_plan` writes it; the bytes that the operator was shown the digest of are those kept.
+    `raw` is the plan as `encode_plan` wrote it: what is kept are the bytes whose digest the operator was shown.
 
     Raises:
         JournalUnwritable: there is no place to record it.

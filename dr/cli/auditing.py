@@ -13,8 +13,9 @@ from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
 from dr.cli.copies import raise_difference, sync
 from dr.cli.entries import audit_show
+from dr.cli.identity import author, signers
 from dr.cli.journal import book, book_to_read, journal_option
-from dr.cli.options import config_option, signers, signers_option
+from dr.cli.options import config_option, signers_option
 from dr.core import state as s
 from dr.core.timestamp import iso
 from dr.errors import (
@@ -28,6 +29,7 @@ from dr.errors import (
 )
 from dr.report.words import printable, standing
 from dr.runs import this_process
+from dr.secrets import Secrets
 
 REPLAY_UP_TO = 20_000
 """Entries up to which `audit verify` also replays the run without being asked: about 0.1 s."""
@@ -138,9 +140,6 @@ def export(
 @config_option
 def sign(run_name: str, journal: Path | None, config: Path) -> None:
     """Sign a run that has ended, where its last signature is missing or a second person vouches for it."""
-    from dr.cli.options import author  # the key is opened for this command alone
-    from dr.secrets import Secrets
-
     found = book(config, journal)
     stored = found.find(run_name)
     who = author(config, Secrets(), "")

@@ -15,7 +15,7 @@ from dr.cli.streams import STDOUT, complain, paint, prepare, silence
 from dr.errors import Aborted, Deviated, DrError, NeedsOperator, RolledBack, Stopped, exit_statuses
 
 COMMANDS = {
-    "check": ("dr.cli.planning", "Check a runbook; every error with file:line:column."),
+    "check": ("dr.cli.checking", "Check a runbook; every error with file:line:column."),
     "plan": ("dr.cli.planning", "Show what a runbook would do, and touch nothing."),
     "run": ("dr.cli.running", "Execute a runbook."),
     "resume": ("dr.cli.running", "Go on with a run that was stopped, paused or killed."),
@@ -24,8 +24,8 @@ COMMANDS = {
     "runs": ("dr.cli.reading", "List the runs in the journal, newest last."),
     "show": ("dr.cli.reading", "Show where a run stands and what happened in it."),
     "audit": ("dr.cli.auditing", "Verify and read the journal, and hand over the evidence."),
-    "kinds": ("dr.cli.planning", "List the kinds of steps and of targets, and what each takes."),
-    "schema": ("dr.cli.planning", "Print the JSON Schema of runbooks, for editors."),
+    "kinds": ("dr.cli.checking", "List the kinds of steps and of targets, and what each takes."),
+    "schema": ("dr.cli.checking", "Print the JSON Schema of runbooks, for editors."),
     "demo": ("dr.cli.demo", "Recreate the outage of 15 May 2023 with real parts, and recover it."),
 }
 

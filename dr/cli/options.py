@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dr.audit.allowed_signers import AllowedSigners
-from dr.author import Author, open_signing
-from dr.cli.streams import complain
-from dr.environment import FILE, load_config, read_signers
 from dr.errors import UsageError
-from dr.secrets import Secrets
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,7 +16,7 @@ def config_option(command: F) -> F:
     return click.option(
         "--config",
         type=click.Path(path_type=Path),
-        default=FILE,
+        default="dr.toml",
         envvar="DR_CONFIG",
         show_default=True,
         show_envvar=True,
@@ -50,19 +44,6 @@ def signers_option(command: F) -> F:
         show_envvar=True,
         help="Whose signatures are accepted; by default the file dr.toml names.",
     )(command)
-
-
-def signers(config: Path, given: Path | None) -> AllowedSigners | None:
-    """Whose signatures are accepted; None: nobody has said."""
-    if given is not None:
-        return read_signers(given)
-    return load_config(config).signers() if config.exists() else None
-
-
-def author(config: Path, secrets: Secrets, unsigned: str) -> Author:
-    """Who acts: the identity that signs, as `dr.toml` says, else the user of the machine."""
-    signing = None if unsigned or not config.exists() else open_signing(load_config(config), secrets, complain)
-    return Author(signing.identity if signing else actor(), signing, unsigned)
 
 
 def parameters(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -94,11 +75,3 @@ def instant(option: str, text: str) -> float:
         raise UsageError(
             f"{option} takes a time such as 2023-05-15T10:00:00-04:00, not {text!r}", stands="nothing was touched"
         ) from None
-
-
-def actor() -> str:
-    """Who is at the keyboard, as far as the machine knows."""
-    try:
-        return getpass.getuser().encode(errors="backslashreplace").decode()
-    except (KeyError, OSError):  # a container without a name for its user
-        return "unknown"

@@ -1,14 +1,12 @@
-"""`check`, `plan`, `kinds`, `schema`: everything that touches nothing."""
+"""`plan`: what a run would do, without doing it."""
 
 from pathlib import Path
 
 import click
-import msgspec
 
 from dr.cli.options import config_option, parameters
 from dr.core.plan import Plan, digest, encode_plan
 from dr.environment import load_config
-from dr.errors import RunbookWrong
 from dr.report.words import plan_lines
 
 runbook_argument = click.argument("runbook", type=click.Path(path_type=Path))
@@ -24,33 +22,6 @@ parameter_option = click.option(
 ungraceful_option = click.option(
     "--ungraceful", is_flag=True, help="Part of the site is lost: pass over the steps that depend on it."
 )
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  dr check runbooks/database-overload.yaml
-  dr check runbooks/*.yaml --env production"""
-)
-@click.argument("runbooks", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--env", "environment", help="Also check that this environment has the targets.")
-@config_option
-def check(runbooks: tuple[Path, ...], environment: str | None, config: Path) -> None:
-    """Check a runbook; every error with file:line:column."""
-    from dr.bind import bind  # with YAML, which no other command needs: not to be paid for by `dr resume`
-    from dr.load import read
-
-    declared = load_config(config).environment(environment) if environment else None
-    wrong: list[RunbookWrong] = []
-    for path in runbooks:
-        try:
-            count = len(bind(read(path), declared, {}, samples=True).steps())
-        except RunbookWrong as error:
-            wrong.append(error)
-        else:
-            click.echo(f"{path}: well ({count} step{'s' if count != 1 else ''})")
-    if wrong:
-        raise RunbookWrong("\n".join(error.what for error in wrong), stands=wrong[0].stands, hint=wrong[0].hint)
 
 
 @click.command(
@@ -91,32 +62,9 @@ def plan(
             click.echo(line)
 
 
-@click.command(epilog="\b\nExamples:\n  dr kinds\n  dr kinds queries.terminate\n  dr kinds pgbouncer-reads")
-@click.argument("kind", required=False)
-def kinds(kind: str | None) -> None:
-    """List the kinds of steps and of targets, and what each takes."""
-    from dr.reference import kind_lines  # reads every docstring: only for this command
-
-    click.echo("\n".join(kind_lines(kind)))
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  dr schema > runbook.schema.json
-Then, as the first line of a runbook, for editors with the YAML language server:
-  # yaml-language-server: $schema=runbook.schema.json"""
-)
-def schema() -> None:
-    """Print the JSON Schema of runbooks, for editors."""
-    from dr.reference import runbook_schema  # builds a schema of every kind: only for this command
-
-    click.echo(msgspec.json.format(msgspec.json.encode(runbook_schema()), indent=2))
-
-
 def bind_to(runbook: Path, environment: str, given: dict[str, str], *, ungraceful: bool, config: Path) -> Plan:
     """The plan of a runbook file in an environment of `dr.toml`."""
-    from dr.bind import bind  # see `check`
+    from dr.bind import bind  # with YAML, which no other command needs: not to be paid for by `dr resume`
     from dr.load import read
 
     declared = load_config(config).environment(environment)

@@ -7,8 +7,9 @@ import click
 
 from dr.audit.replay import Folded, fold
 from dr.audit.stored import StoredRun
+from dr.cli.identity import signers
 from dr.cli.journal import book_to_read, journal_option
-from dr.cli.options import config_option, signers, signers_option
+from dr.cli.options import config_option, signers_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun

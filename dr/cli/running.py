@@ -11,8 +11,9 @@ from typing import cast, get_args
 import click
 
 from dr.audit.replay import Folded
+from dr.cli.identity import author
 from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
-from dr.cli.options import author, config_option, instant, unsigned_option, utf8
+from dr.cli.options import config_option, instant, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
