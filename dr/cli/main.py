@@ -3,6 +3,7 @@
 Commands are loaded when they are called: `dr --help` and completion import click and nothing else.
 """
 
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -110,6 +111,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the second of the two broad boundaries: no traceback for anything a user can cause
         say_error(_internal(error))
         status = DrError.exit_status
+    gc.freeze()  # Python would look through everything for garbage once more before it ends: 3 ms of each command
     sys.exit(status if isinstance(status, int) else 0)
 
 
