@@ -5,11 +5,9 @@ A resume is: take the lock, verify, fold, decide. On this machine or on another,
 
 import contextlib
 import os
-import secrets as randomness
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import msgspec
@@ -132,7 +130,11 @@ def preflight(plan: Plan, targets: RealTargets) -> None:
     """
     acting = (step for step in plan.steps() if not step.skip and CATALOGUE[step.kind].acts)
     names = sorted({name for step in acting for name in step.targets if name not in _may_be_down(step)})
-    with ThreadPoolExecutor(max_workers=max(1, len(names)), thread_name_prefix="preflight") as pool:
+    if not names:
+        return
+    from concurrent.futures import ThreadPoolExecutor  # with logging: only where there is something to be reached
+
+    with ThreadPoolExecutor(max_workers=len(names), thread_name_prefix="preflight") as pool:
         answers = list(pool.map(lambda name: _ping(targets, name), names))
     silent = [f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in zip(names, answers, strict=True) if why]
     if silent:
@@ -324,7 +326,7 @@ def _name(plan: Plan) -> str:
     # To the millisecond: `latest` must be right too when a script has started two runs in one second.
     when = datetime.fromtimestamp(time.time(), UTC)
     stamp = f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03}Z"
-    return f"{stamp}-{plan.runbook}-{randomness.token_hex(3)}"
+    return f"{stamp}-{plan.runbook}-{os.urandom(3).hex()}"
 
 
 def _may_be_down(planned: PlannedStep) -> set[str]:

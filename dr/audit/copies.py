@@ -12,7 +12,6 @@ of it too only the first version is read, and only in place of objects of which 
 """
 
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import md5, sha256
@@ -206,6 +205,8 @@ def write_copy(place: Path, copy: Copy) -> None:
 
     Where there is one already nothing is written: another process has just brought it.
     """
+    import tempfile  # only for a run that was made elsewhere
+
     make_folder(place.parent)
     made = Path(tempfile.mkdtemp(prefix="fetched-", dir=place.parent.parent))
     try:

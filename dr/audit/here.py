@@ -22,7 +22,6 @@ from dr.audit.copies import NOT_STORED
 from dr.audit.directory import Directory
 from dr.audit.journal import Journal, LocalJournal
 from dr.audit.replay import begun
-from dr.audit.replicas import ReplicatedJournal
 from dr.audit.store import StoreRefused
 from dr.audit.stored import StoredRun, Torn
 from dr.core.events import Event, RunEnded, TakenOver, decode_entry
@@ -116,7 +115,11 @@ class HereBook:
     def create(self, run: str, plan: bytes, environment: str, who: str, seal: Seal = unsealed) -> Journal:
         with created(self._local, run, plan, who, seal) as journal:
             self._leases.take_here(journal, environment, who, partial(self._is_over, evict=self._take_over))
-        return ReplicatedJournal(journal, None, (), self._leases.evicted) if self._leases.evicted else journal
+        if not self._leases.evicted:
+            return journal
+        from dr.audit.replicas import ReplicatedJournal  # with threads and logging, for nothing but the notice
+
+        return ReplicatedJournal(journal, None, (), self._leases.evicted)
 
     def resume(self, stored: StoredRun, who: str, seal: Seal = unsealed) -> tuple[Journal, Torn | None]:
         environment = begun(stored)[0].environment
