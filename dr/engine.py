@@ -304,7 +304,10 @@ class Engine:
         """What the target claimed. Only worth an entry when it said something; proof it is not."""
         error = result.error if isinstance(result, Raised) else ""
         claim = result if isinstance(result, dict) else {}
-        self._claimed[action.step.id] = error
+        if error:
+            self._claimed[action.step.id] = error
+        else:
+            self._claimed.pop(action.step.id, None)
         if error or claim:
             kind = e.ApplyReturned if isinstance(action, d.Attempt) else e.UndoReturned
             self.record(kind(step=action.step.id, attempt=action.number, claim=claim, error=error), flush=False)

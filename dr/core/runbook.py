@@ -36,6 +36,9 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     jitter: Duration = duration("0s")
 
 
+_RETRY = Retry()
+
+
 class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A typed value that is given when the runbook is run."""
 
@@ -62,7 +65,7 @@ class StepSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kind: str
     title: str = ""
     params: dict[str, Any] = {}
-    retry: Retry = msgspec.field(default_factory=Retry)
+    retry: Retry = msgspec.field(default_factory=lambda: _RETRY)  # one for all; a factory, as in `duration`
     timeout: Duration = duration("1m")
     """Seconds one attempt may take, from the first look to the last observation."""
     on_failure: OnFailure = "pause"
