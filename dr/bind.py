@@ -123,8 +123,7 @@ class _Binding:
                 self._values |= _parameters({name: msgspec.convert(item, Parameter)}, {}, samples=True)
         steps = raw.get("steps")
         for at, step in enumerate(steps if isinstance(steps, list) else ()):
-            if isinstance(step, dict):
-                self._stage(step, ("steps", at))
+            self._stage(step, ("steps", at))
 
     def _convert(self, value: object, kind: Any, path: Path) -> Any:
         """`value` as a `kind`, or None and the findings that say why not."""
@@ -143,8 +142,8 @@ class _Binding:
                         path = ("parameters", name, field)
                         self._findings.append(Finding(path, f"{value!r} is not a value of type {parameter.type}"))
 
-    def _stage(self, raw: dict[str, object], path: Path) -> tuple[PlannedStep, ...]:
-        if "parallel" not in raw:
+    def _stage(self, raw: Any, path: Path) -> tuple[PlannedStep, ...]:
+        if not isinstance(raw, dict) or "parallel" not in raw:
             return tuple(step for step in (self._step(raw, path),) if step)
         if self._convert(self._fill(raw, path), Stage, path) is None:
             return ()
@@ -153,9 +152,9 @@ class _Binding:
         bound = (self._step(item, (*path, "parallel", at)) for at, item in enumerate(steps))
         return tuple(step for step in bound if step)
 
-    def _step(self, raw: dict[str, object], path: Path) -> PlannedStep | None:
-        filled: Any = raw
-        if self._refers:
+    def _step(self, raw: Any, path: Path) -> PlannedStep | None:
+        filled = raw
+        if self._refers and isinstance(raw, dict):
             filled = {key: raw[key] if key in ("id", "kind") else self._fill(raw[key], (*path, key)) for key in raw}
         spec: StepSpec | None = self._convert(filled, StepSpec, path)
         if spec is None:

@@ -86,8 +86,11 @@ class Runbook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: Name
     title: str
-    steps: Annotated[tuple[dict[str, Any], ...], msgspec.Meta(min_length=1, max_length=MAX_STEPS)]
-    """Each a step or `parallel:` with a list of steps; which of the two is told by the key (see `load`)."""
+    steps: Annotated[tuple[Any, ...], msgspec.Meta(min_length=1, max_length=MAX_STEPS)]
+    """Each a step or `parallel:` with a list of steps; which of the two is told by the key, when it is bound.
+
+    (A type of their own here would have each of them copied.)
+    """
     description: str = ""
     owner: str = ""
     objectives: Objectives = msgspec.field(default_factory=Objectives)
