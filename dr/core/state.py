@@ -210,10 +210,10 @@ def _while_running(plan: Plan, state: Running, event: e.Event) -> State:
             return _roll_back(plan, state, event, state.applied)
         case (
             e.ApplyStarted(step=step)
+            | e.StepDone(step=step)
             | e.ApplyReturned(step=step)
             | e.StepUnseen(step=step)
             | e.AttemptFailed(step=step)
-            | e.StepDone(step=step)
             | e.StepSkipped(step=step)
         ):
             return _move_step(plan, state, _position(plan, state, event, step), event)
@@ -233,6 +233,8 @@ def _move_step(plan: Plan, state: Running, at: int, event: e.Event) -> State:
             return _finish_step(plan, state, at)
         case _ if not _same_attempt(event, stood):
             raise IllegalEvent(state, event)
+        case e.StepDone(), InDoubt():
+            return _finish_step(plan, state, at)
         case e.ApplyStarted(step=step, attempt=attempt, before=before), Ready():
             known = attempt > 1 and any(item.step == step for item in state.applied)
             kept = planned.reversal != "nothing-to-undo" and not known
@@ -244,8 +246,6 @@ def _move_step(plan: Plan, state: Running, at: int, event: e.Event) -> State:
             return _stand(state, at, Doubted(attempt, why) if later is None else InDoubt(attempt, looks + 1, later))
         case e.AttemptFailed(attempt=attempt, error=error, not_before=later), Ready() | InDoubt():
             return _stand(state, at, Failed(attempt, error) if later is None else Ready(attempt + 1, later))
-        case e.StepDone(), InDoubt():
-            return _finish_step(plan, state, at)
         case _:
             raise IllegalEvent(state, event)
 

@@ -37,8 +37,13 @@ def sentence(event: e.Event) -> str:
     return printable(_sentence(event))
 
 
-def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
+def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event, the commonest first
     match event:
+        case e.ApplyStarted(step=step, attempt=attempt):
+            return f"{step}: applying{_nth(attempt)}"
+        case e.StepDone(step=step, attempt=attempt, evidence=evidence):
+            found = " (nothing had to be changed)" if attempt == 0 else ""
+            return f"{step}: done{found}{_told(evidence)}"
         case e.RunStarted(runbook=runbook, environment=environment, mode=mode, reason=reason, unsigned=unsigned):
             said = f": {reason}" if reason else ""
             return f"run of {runbook} on {environment} started, {mode}{said}{_because_unsigned(unsigned)}"
@@ -47,8 +52,6 @@ def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
             return f"run resumed on {host}{left}{_because_unsigned(unsigned)}"
         case e.RunStopped(because=because):
             return f"run stopped: {because}"
-        case e.ApplyStarted(step=step, attempt=attempt):
-            return f"{step}: applying{_nth(attempt)}"
         case e.ApplyReturned(step=step, claim=claim, error=error):
             return f"{step}: the target says: {error or facts(claim)}"
         case e.AttemptFailed(step=step, attempt=attempt, error=error, not_before=not_before):
@@ -59,9 +62,6 @@ def _sentence(event: e.Event) -> str:  # noqa: C901 - one case per event
             return (
                 f"{step}: IN DOUBT, it cannot be seen: {why}{f' (again at {clock(not_before)})' if not_before else ''}"
             )
-        case e.StepDone(step=step, attempt=attempt, evidence=evidence):
-            found = " (nothing had to be changed)" if attempt == 0 else ""
-            return f"{step}: done{found}{_told(evidence)}"
         case e.StepSkipped(step=step, comment=comment):
             return f"{step}: skipped: {comment}"
         case e.Paused(question=question):
