@@ -47,13 +47,15 @@ def parse_duration(text: object) -> Duration:
     """
     if isinstance(text, Duration):
         return text
-    if not isinstance(text, str) or not _WHOLE.fullmatch(text):
-        raise ValueError(f"{text!r} is not a duration; write a number with a unit, such as 500ms, 30s, 5m or 1h30m")
+    if not isinstance(text, str):
+        raise _no_duration(text)
     return _parsed(text)
 
 
 @functools.lru_cache(maxsize=256)
 def _parsed(text: str) -> Duration:
+    if not _WHOLE.fullmatch(text):
+        raise _no_duration(text)
     milliseconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     if milliseconds > LONGEST:
         raise ValueError(f"{text!r} is longer than a year")
@@ -61,6 +63,10 @@ def _parsed(text: str) -> Duration:
     if abs(whole - milliseconds) > ROUNDING:
         raise ValueError(f"{text!r} is finer than a millisecond")
     return Duration(whole / 1000)
+
+
+def _no_duration(value: object) -> ValueError:
+    return ValueError(f"{value!r} is not a duration; write a number with a unit, such as 500ms, 30s, 5m or 1h30m")
 
 
 def duration(text: str) -> Duration:
