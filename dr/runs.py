@@ -5,7 +5,6 @@ A resume is: take the lock, verify, fold, decide. On this machine or on another,
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import msgspec
 from dr import __version__
 from dr.audit.here import Book
 from dr.audit.journal import Journal
+from dr.audit.lock import this_host
 from dr.audit.replay import Folded, fold
 from dr.audit.stored import StoredRun
 from dr.author import Author
@@ -176,7 +176,7 @@ def start(book: Book, plan: Plan, raw: bytes, world: World, author: Author, *, r
         environment=plan.environment,
         mode=plan.mode,
         reason=reason,
-        host=socket.gethostname(),
+        host=this_host(),
         version=__version__,
         detected=detected,
         caller=book.caller(),
@@ -229,7 +229,7 @@ def go_on(
         engine = Engine(folded.plan, journal, folded.state, world, author.name)
         engine.record(
             e.RunResumed(
-                host=socket.gethostname(),
+                host=this_host(),
                 version=__version__,
                 torn_bytes=torn.bytes if torn else 0,
                 torn_sha256=torn.sha256 if torn else "",
@@ -318,7 +318,7 @@ def _refuse_ended(stored: StoredRun, state: s.State) -> None:
 
 def this_process() -> str:
     """This process, in words, for the message another one gets."""
-    return f"pid {os.getpid()} on {socket.gethostname()}"
+    return f"pid {os.getpid()} on {this_host()}"
 
 
 def _name(plan: Plan) -> str:

@@ -5,7 +5,6 @@ Here also: the book of a journal that has no home but the local directory.
 
 import contextlib
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -203,7 +202,7 @@ class Leases:
 
     def _holder(self, journal: LocalJournal, who: str) -> lock.Holder:
         return lock.Holder(
-            run=journal.run, who=who, host=socket.gethostname(), directory=str(journal.directory), at=iso(time.time())
+            run=journal.run, who=who, host=lock.this_host(), directory=str(journal.directory), at=iso(time.time())
         )
 
     def _take(

@@ -12,7 +12,7 @@ a process is dead is known on its own machine only, where its kernel lock is fre
 """
 
 import contextlib
-import socket
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -160,6 +160,11 @@ def let_go(store: Objects, lease: Lease, at: str, *, ended: bool) -> None:
         store.create(_closed_key(lease.environment, lease.number), closed, within=LOCK_WITHIN)
 
 
+def this_host() -> str:
+    """The name of this machine."""
+    return os.uname().nodename  # as socket.gethostname, for which alone many a run would load that module
+
+
 def is_dead(holder: Holder, mine: Path) -> bool:
     """Whether a process is known to be dead: it was on this machine, and the kernel has taken its lock back.
 
@@ -167,7 +172,7 @@ def is_dead(holder: Holder, mine: Path) -> bool:
         holder: the process.
         mine: the copy of the run whose kernel lock this process has.
     """
-    if holder.host != socket.gethostname():
+    if holder.host != this_host():
         return False
     stored = StoredRun(Path(holder.directory))
     return stored.directory == mine or (stored.exists() and not stored.is_held())

@@ -1,9 +1,8 @@
 """A journal whose home is a store: written there before anything counts, gone on with anywhere, by one process."""
 
-import socket
-
 import pytest
 
+from dr.audit import lock
 from dr.audit.journal import Draft
 from dr.core import events as e
 from dr.errors import EnvironmentHeld, HomeUnreachable, JournalHeld, NoSuchRun
@@ -114,7 +113,7 @@ def test_a_process_on_another_machine_is_taken_over_only_when_that_is_said_and_i
 ) -> None:
     """Safety rule 7: and the process that was taken over is shut out by its next entry."""
     _, first = here.begin(7)
-    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr(lock, "this_host", lambda: "elsewhere")
     with pytest.raises(JournalHeld) as caught:
         there.book().resume(there.book().find(RUN), ME)
     assert "--take-over" in caught.value.hint
@@ -133,7 +132,7 @@ def test_that_a_process_on_another_machine_is_dead_cannot_be_known(
     """Also where a directory of the same name has a journal that nobody holds."""
     _, journal = here.begin(7)
     here.die(journal)
-    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr(lock, "this_host", lambda: "elsewhere")
     with pytest.raises(JournalHeld):
         there.book().resume(there.book().find(RUN), ME)
 
@@ -157,7 +156,7 @@ def test_a_run_that_was_let_go_of_is_gone_on_with_from_another_machine_without_a
 ) -> None:
     book, journal = here.begin(7)
     book.leave(journal, ended=False)
-    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr(lock, "this_host", lambda: "elsewhere")
     book = there.book()
     journal, _ = book.resume(book.find(RUN), ME)
     assert journal.notices() == []
