@@ -5,6 +5,7 @@ where aliases (the YAML bomb), duplicate keys, tags and depth are refused. Scala
 schema: `yes` and `on` are text, because a country code is not a boolean.
 """
 
+import functools
 import math
 import re
 from pathlib import Path
@@ -133,6 +134,7 @@ def _document(name: str, loader: Any) -> object:  # noqa: C901 - calls would cos
             key = None
 
 
+@functools.lru_cache(maxsize=256)  # the same kinds, timeouts and waits stand in many steps
 def _plain(text: str) -> object:
     """A plain scalar by YAML 1.2's core schema."""
     if not text or text[0] in _NUMERIC:

@@ -10,7 +10,7 @@ def test_a_time_is_written_in_utc_with_microseconds() -> None:
 
 
 def test_almost_a_second_is_the_next_one() -> None:
-    assert iso(1_684_159_200.999_999_9) == "2023-05-15T14:00:01.000000Z"
+    assert iso(59.999_999_9) == "1970-01-01T00:01:00.000000Z"
 
 
 def test_a_time_long_ago_is_read_back_too() -> None:

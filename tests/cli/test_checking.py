@@ -1,10 +1,12 @@
 """What is wrong with a runbook is told with its place and what was meant; nothing is touched."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import GOOD, dr, refused, write
+from tests.cli.shell import GOOD, dr, environment, refused, write
 
 WRONG = {
     "unknown kind": (
@@ -106,3 +108,17 @@ def test_of_several_runbooks_each_wrong_one_is_told(folder: Path) -> None:
     assert (seen.status, seen.out) == (8, "good.yaml: well (1 step)\n")
     assert "bad.yaml:7:1: a tab" in seen.err
     assert "worse.yaml:1:1: the file is empty" in seen.err
+
+
+def test_a_check_without_an_environment_loads_nothing_that_only_a_run_needs(folder: Path) -> None:
+    code = (
+        "import sys, atexit; from dr.cli.main import main\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        "main(['check', 'good.yaml'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment(folder), capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stderr.split())
+    assert {"dr.bind", "dr.steps.feature_flag"} <= loaded
+    assert not {"dr.environment", "dr.audit", "dr.steps.notify", "hashlib", "logging", "socket", "tomllib"} & loaded
