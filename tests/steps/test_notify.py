@@ -13,7 +13,7 @@ from dr.targets.protocols import TargetUnreachable
 from dr.targets.sns import Sns
 from dr.targets.transport import receipts
 from localstack.instance import REGION, LocalStack
-from tests.here import World, opened
+from tests.here import RUN, World, opened
 from tests.proxy import Fault, Proxy
 from tests.service import Service, service
 from tests.topic import Topic
@@ -46,7 +46,7 @@ class TestSns:
         [came] = topic.came()
         assert came["MessageId"] == receipt["message"]
         assert came["Subject"] == "Reads have moved"
-        assert came["Message"] == "They go to the standby now.\n\n-- \nrun run, step step"
+        assert came["Message"] == f"They go to the standby now.\n\n-- \nrun {RUN}, step step"
 
     def test_a_message_that_was_not_taken_is_not_told(self, localstack: LocalStack) -> None:
         topic = Topic(localstack)

@@ -144,10 +144,11 @@ def test_the_supervisor_killed_is_told_as_that(web: Fleet, tmp_path: Path, monke
 
     def kill(_: TaskEnd | None) -> None:
         for process in psutil.Process().children():
-            if ansible_play.SUPERVISOR in process.cmdline() and web.have("begun") == [True]:
-                for pid in (process.pid, *descendants(process.pid)):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):  # another child may end at any moment
+                if ansible_play.SUPERVISOR in process.cmdline() and web.have("begun") == [True]:
+                    for pid in (process.pid, *descendants(process.pid)):
+                        with suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
 
     with opened(config) as hosts, pytest.raises(TargetUnreachable, match="ansible-runner broke off"):
         hosts.play(Play(playbook="slowly.yml", variables={}), kill)
