@@ -4,13 +4,14 @@ The copy is made beside it, checked, fenced, and only then put in its place. Wha
 `DATA.before-<owner>`, for a person to remove: no step of dr deletes the only copy of anything.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Annotated, Final
 
 import msgspec
 
-from dr.targets.protocols import Refused
+from dr.targets.protocols import Refused, TargetUnreachable
 from dr.targets.transport.data_directory import CLAIM, FENCE, DataDirectory
 
 RESTORED: Final = "dr.restored"
@@ -18,6 +19,7 @@ MANIFEST: Final = "backup_manifest"
 """pg_basebackup writes it last: where it is, the backup is complete."""
 SETTINGS: Final = "postgresql.auto.conf"
 DATA: Final = "{data}"
+POLL: Final = 0.1
 
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/.*[^/]$")]
 
@@ -108,10 +110,14 @@ def _replace(directory: DataDirectory, owner: str, fill: Callable[[str], None]) 
 
 
 def _discard_unfinished(directory: DataDirectory) -> None:
+    """A program that a killed dr has left behind may be writing there still: until its folder has gone."""
     name = directory.path.rpartition("/")[2]
     found = directory.look("find", _parent(directory.path), "-maxdepth", "1", "-name", f"{name}.fresh-*")
     for path in found.out.splitlines():
-        directory.must("rm", "-rf", path)
+        while (said := directory.change("rm", "-rf", path)).status:
+            if time.monotonic() + POLL > directory.deadline:
+                raise TargetUnreachable(f"{directory.name}: {path} cannot be removed: {said.words()}")
+            time.sleep(POLL)
 
 
 def _newest(directory: DataDirectory, folder: str) -> str:
