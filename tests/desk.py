@@ -43,9 +43,9 @@ class Desk:
         """`dr` with these arguments, in the background."""
         return started(self.folder, *arguments, env=environment(self.folder, **self.variables))
 
-    def until(self, boundary: str, process: subprocess.Popen[bytes]) -> None:
-        """Return as soon as there is such an entry, or the process has ended."""
-        until(lambda: boundary in types(self.folder) or process.poll() is not None)
+    def until(self, boundary: str, process: subprocess.Popen[bytes], nth: int = 1) -> None:
+        """Return as soon as there is the nth such entry, or the process has ended."""
+        until(lambda: types(self.folder).count(boundary) >= nth or process.poll() is not None)
 
     def to_the_end(self) -> None:
         """What an operator does: resume, agree where the runbook asks, and try again what failed."""
