@@ -206,6 +206,14 @@ def test_each_run_whose_last_entry_was_replaced_or_removed_is_named(home: Attack
             assert told(home) == f"the run {run} ends after entry {LAST - 1}: the ledger knows {LAST + 1} entries"
 
 
+def test_a_run_whose_last_entry_cannot_be_read_is_not_taken_for_one_that_has_ended(home: Attacked) -> None:
+    """What is wrong with the entry is told when the run itself is verified."""
+    home.remove(key(LINES[-1]))
+    home.replace({entries_key(RUNS[-1], LAST): b"no entry\n"})
+    seen = home.of_ledger()
+    assert (seen.tampered, seen.missing) == ((), ())
+
+
 def test_a_run_that_was_put_there_is_unknown(home: Attacked) -> None:
     for name in home.keys(f"runs/{RUNS[0]}/"):
         home.put(name.replace(RUNS[0], OTHER), home.written[name])
