@@ -89,6 +89,8 @@ class Sighting(msgspec.Struct, frozen=True):
     ever: Seen
     clean: float
     """Seconds since then."""
+    looked: float
+    """Seconds in all."""
 
 
 def check_stages(stages: tuple[int, ...]) -> None:
@@ -167,8 +169,19 @@ def settle(here: Here, seconds: float, check: Callable[[], None]) -> None:
         here.sleep(min(EVERY, end - here.now()))
 
 
-def sight(here: Here, share: Share, sample: Callable[[], Seen], *, settle: float, within: float) -> Sighting:
-    """Look where it arrives, until that is where `share` sends it and for `settle` seconds nowhere else, or in vain."""
+def sight(
+    here: Here, share: Share, sample: Callable[[], Seen], *, settle: float, within: float, at_least: float = 0.0
+) -> Sighting:
+    """Look where it arrives, until that is where `share` sends it and for `settle` seconds nowhere else, or in vain.
+
+    Args:
+        here: the step's surroundings.
+        share: what is in force.
+        sample: looks once.
+        settle: seconds.
+        within: seconds until it must arrive only there; it is looked for `settle` more at most.
+        at_least: seconds for which others than those who are seen may still be sent as before.
+    """
     began = clean_since = here.now()
     seen = ever = Seen()
     while True:
@@ -177,10 +190,10 @@ def sight(here: Here, share: Share, sample: Callable[[], Seen], *, settle: float
         seen += latest
         if latest.astray(share):
             seen, clean_since = Seen(), here.now()
-        clean = here.now() - clean_since
-        moved = seen.everywhere(share) and clean >= settle
-        if moved or here.now() - began >= within + settle:
-            return Sighting(moved, seen, ever, round(clean, 3))
+        clean, looked = here.now() - clean_since, here.now() - began
+        moved = seen.everywhere(share) and clean >= settle and looked >= at_least
+        if moved or looked >= within + settle:
+            return Sighting(moved, seen, ever, round(clean, 3), round(looked, 3))
         here.sleep(0)  # hears a stop
 
 

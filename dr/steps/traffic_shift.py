@@ -3,6 +3,7 @@
 The site that takes over is asked before each stage, at its own address: what fails there gets no users at all.
 """
 
+from functools import partial
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from dr.core.duration import Duration, duration
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, Unknown, target
 from dr.shifting import (
+    EVERY,
     ErrorLimit,
     Place,
     Seen,
@@ -29,7 +31,11 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class Arrivals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A page, asked for as users do, that tells which site has answered."""
+    """A page, asked for as a new user does, that tells which site has answered.
+
+    Each request looks the name up anew, with this machine's resolver, and has a connection of its own. So it is seen
+    how that resolver answers; of all others it is known that they keep an answer no longer than its time to live.
+    """
 
     target: Annotated[str, target(HttpEndpoint)]
     path: Annotated[str, msgspec.Meta(pattern=r"^/\S*$")] = "/"
@@ -50,6 +56,7 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             except TargetUnreachable:
                 continue
             seen += Seen(standby=int(self.standby in page), primary=int(self.primary in page))
+        here.sleep(EVERY)  # it goes on for as long as resolvers keep an answer, at a site that may be sick
         return seen
 
 
@@ -57,7 +64,8 @@ class TrafficShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Shift users to the standby site, or back to the primary one, in stages that are watched.
 
     If a page named by `errors` fails, the traffic goes back to where it was and the attempt has failed. With `arrivals`
-    it is in place only when requests are seen to be answered there; without, when the router says so.
+    it is in place only when requests are seen to be answered there, and no resolver may keep the answer of before any
+    more; without, when the router says so.
     """
 
     kind: ClassVar[str] = "traffic.shift"
@@ -75,7 +83,8 @@ class TrafficShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arrivals: Arrivals | None = None
     """How it is seen where requests arrive."""
     seen_within: Duration = duration("2m")
-    """How long it may take until they arrive only where they were sent: resolvers keep an answer for its TTL."""
+    """How long it may take until they arrive only where they were sent: resolvers keep an answer for its time to live,
+    so it must be longer than that."""
 
     def __post_init__(self) -> None:
         check_stages(self.stages)
@@ -92,8 +101,9 @@ class TrafficShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.settle * len(self.stages) + (self.seen_within if self.arrivals else 0.0)
 
     def preview(self, here: Here) -> Evidence:
-        """Where the traffic goes."""
-        return {"standby_percent": here.reach(TrafficRouter, self.router).share().standby}
+        """Where the traffic goes, and for how long some of it may still go where it was sent before."""
+        router = here.reach(TrafficRouter, self.router)
+        return {"standby_percent": router.share().standby, "time_to_live_seconds": router.time_to_live()}
 
     def observe(self, here: Here) -> Observation:
         share = here.reach(TrafficRouter, self.router).share()
@@ -142,11 +152,16 @@ class TrafficShift(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
         arrivals = self.arrivals
         if arrivals is None:
             return InPlace(facts)
-        found = sight(here, share, lambda: arrivals.sample(here), settle=self.settle, within=self.seen_within)
+        kept = here.reach(TrafficRouter, self.router).time_to_live()
+        look = partial(arrivals.sample, here)
+        found = sight(here, share, look, settle=self.settle, within=self.seen_within, at_least=kept)
         facts |= {"answered_by": msgspec.to_builtins(found.seen), "for": found.clean}
         if found.moved:
             return InPlace(facts)
         if found.ever == Seen():
             return Unknown(f"no answer of {arrivals.target} {arrivals.path} tells the sites apart")
+        if found.seen.everywhere(share) and found.clean >= self.settle:
+            seen_for = f"all is well here for {found.looked:.3g} s, but resolvers may keep the answer of before"
+            return Unknown(f"{seen_for} for {kept:g} s: make seen_within longer, or that time to live shorter")
         where = f"{found.ever.standby} by the standby, {found.ever.primary} by the primary"
         return NotInPlace({**facts, "findings": [f"{share.standby}% should go to the standby; answered: {where}"]})

@@ -80,6 +80,10 @@ class WeightedRecords(Protocol):
         """The weights by the records' identifiers, as the zone has them. Raises LookupError when there are none."""
         ...
 
+    def time_to_live(self, zone: str, name: str, kind: str) -> float:
+        """Seconds for which a resolver may keep the answer, the longest of all these records."""
+        ...
+
     def health(self, zone: str, name: str, kind: str) -> Mapping[str, bool | None]:
         """What their health checks say, by the records' identifiers.
 

@@ -125,6 +125,9 @@ class FlagdRouter:
     def share(self) -> Share:
         return Share(standby=self._routing(self._file.read()).percent())
 
+    def time_to_live(self) -> float:
+        return 0.0
+
     def shift(self, share: Share) -> None:
         if share.standby not in range(101):
             raise LookupError(f"{share.standby} is not a share of 0 to 100 percent")

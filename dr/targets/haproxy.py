@@ -121,6 +121,9 @@ class HaproxyRouter:
     def share(self) -> Share:
         return _share(*self._servers())
 
+    def time_to_live(self) -> float:
+        return 0.0
+
     def shift(self, share: Share) -> None:
         if share.standby not in range(ALL + 1):
             raise LookupError(f"{share.standby} is not a share of 0 to 100 percent")

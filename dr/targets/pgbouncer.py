@@ -105,6 +105,9 @@ class PgbouncerReadRouter:
             moved += at == self._config.standby_at
         return Share(standby=self.shares()[moved])
 
+    def time_to_live(self) -> float:
+        return 0.0
+
     def shift(self, share: Share) -> None:
         if share.standby not in self.shares():
             raise LookupError(f"{share.standby} percent cannot be set: {_entries(self._config)} give {self.shares()}")

@@ -227,6 +227,10 @@ class TrafficRouter(Protocol):
         """The share in force. Raises LookupError when what decides is not of the router's making."""
         ...
 
+    def time_to_live(self) -> float:
+        """Seconds for which somebody may go on as he was sent before, because he keeps the answer; 0: nobody does."""
+        ...
+
     def shift(self, share: Share) -> None:
         """Set the share, one of `shares()`.
 

@@ -76,6 +76,9 @@ class Route53Router:
         lowest, highest = int(standby > 0), ALL - int(primary > 0)
         return Share(standby=min(max(round(ALL * standby / (primary + standby)), lowest), highest))
 
+    def time_to_live(self) -> float:
+        return self._records.time_to_live(self._config.zone, self._config.name, self._config.record)
+
     def shift(self, share: Share) -> None:
         """Both records in one change, and return when all name servers of the zone have it.
 

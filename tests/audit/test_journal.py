@@ -17,6 +17,7 @@ from dr.core import events as e
 from dr.core.plan import encode_plan
 from dr.errors import JournalUnwritable, NoSuchRun
 from tests.audit.written import ME, NINE, RUN, create, drafts, file_of
+from tests.namespaces import own_mounts
 
 HERE = Path(__file__).parent
 
@@ -179,14 +180,6 @@ def test_a_write_that_is_taken_only_in_part_is_an_error_and_leaves_an_unfinished
     resumed.append(drafts()[2:])
     resumed.close()
     assert run.verify()[0].size == 30
-
-
-def own_mounts() -> list[str]:
-    """The command that runs another one with mounts of its own. Root needs no namespace of users for that."""
-    command = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]
-    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounts of its own need root or user namespaces")
-    return command
 
 
 def test_a_full_disk_stops_the_run_before_the_effect_and_it_goes_on_when_there_is_room(place: Path) -> None:

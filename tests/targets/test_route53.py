@@ -51,3 +51,11 @@ def test_two_sites_have_two_records(localstack: LocalStack) -> None:
     right = msgspec.to_builtins(Zone(localstack, {"here": 1, "there": 0}).traffic(localstack))
     with pytest.raises(msgspec.ValidationError, match="primary and standby are one record"):
         msgspec.convert({**right, "standby": "here"}, Route53Traffic)
+
+
+def test_an_answer_is_kept_for_as_long_as_the_record_that_is_kept_longest(localstack: LocalStack) -> None:
+    zone = Zone(localstack, {"here": 1, "there": 0}, ttl=5)
+    with opened(zone.traffic(localstack)) as router:
+        assert router.time_to_live() == 5
+        zone.alias("there", 0)
+        assert router.time_to_live() == 60

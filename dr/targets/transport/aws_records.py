@@ -10,6 +10,8 @@ SERVICE: Final = "route53"
 PAGE: Final = "300"
 """Records at most; Route 53 allows 100 of one name and type, so one page has them all."""
 
+ALIAS: Final = 60
+"""Seconds for which an alias of a load balancer or a distribution may be kept: Route 53's own, not in the record."""
 NOT_TOLD: Final = {"CALCULATED", "CLOUDWATCH_METRIC", "RECOVERY_CONTROL"}
 """Health checks that have no checkers whose reports could be read."""
 ENOUGH: Final = 0.18
@@ -29,6 +31,9 @@ class Route53Records:
 
     def read(self, zone: str, name: str, kind: str) -> Mapping[str, int]:
         return _weights(self._records(zone, name, kind))
+
+    def time_to_live(self, zone: str, name: str, kind: str) -> float:
+        return float(max(record.get("TTL", ALIAS) for record in self._records(zone, name, kind)))
 
     def health(self, zone: str, name: str, kind: str) -> Mapping[str, bool | None]:
         records = self._records(zone, name, kind)
