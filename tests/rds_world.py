@@ -32,6 +32,7 @@ class GlobalDatabase:
         self.writer, self.reader = (self._add(moto, region) for region in (WRITES, READS))
         self.ahead: list[str] = []
         """What the change under way is doing now, and at the next looks."""
+        self._is_held = False
         self.behind: set[str] = set()
         self.calls: list[str] = []
 
@@ -55,9 +56,18 @@ class GlobalDatabase:
         self.ahead = ["pending", "failing-over", "failing-over"]
         self.kept.failover_state = {"Status": self.ahead[0], "ToDbClusterArn": to}
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Whatever is under way goes on only afterwards."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+
     def go_on(self) -> None:
         """Time passes from one look to the next."""
-        if not self.ahead:
+        if self._is_held or not self.ahead:
             return
         self.ahead.pop(0)
         self.kept.failover_state = {"Status": self.ahead[0], "ToDbClusterArn": self._to} if self.ahead else {}

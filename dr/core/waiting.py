@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation
+from dr.core.duration import Duration
+from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Unknown
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,8 @@ def await_effect(
 ) -> Observation:
     """Wait while something is under way; once the effect was asked for, also until that can be seen.
 
+    What is still under way after `within` may yet bring the effect about: that is Unknown (safety rule 3).
+
     Args:
         here: the step's surroundings; before its first attempt nothing was asked for.
         look: looks once.
@@ -37,7 +40,9 @@ def await_effect(
         if seen.done:
             return InPlace(seen.facts)
         waited = here.now() - began
-        if waited >= within or (seen.settled and waited >= begins):
+        if seen.settled and waited >= begins:
             return NotInPlace(seen.facts)
+        if waited >= within:
+            return Unknown(f"after {Duration(within)}, {seen.words}")
         here.say(seen.words)
         here.sleep(min(every, within - waited))

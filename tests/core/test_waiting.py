@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dr.core.step import InPlace, NotInPlace, Observation, OutOfTime
+from dr.core.step import InPlace, NotInPlace, Observation, OutOfTime, Unknown
 from dr.core.waiting import Seen, await_effect
 from tests.here import TestHere, World
 
@@ -48,7 +48,9 @@ def test_what_was_asked_for_may_take_a_while_to_begin(after: TestHere) -> None:
     assert wait(after, IDLE, begins_within=0.01) == NotInPlace({"it": "is idle"})
 
 
-def test_it_is_not_waited_for_longer_than_was_said(after: TestHere) -> None:
-    assert wait(after, BUSY, within=0.01) == NotInPlace({"it": "is busy"})
+def test_it_is_not_waited_for_longer_than_was_said_and_what_is_under_way_then_is_in_doubt(after: TestHere) -> None:
+    """Safety rule 3."""
+    assert wait(after, IDLE, within=0.01) == NotInPlace({"it": "is idle"})
+    assert wait(after, BUSY, within=0.01) == Unknown("after 10ms, busy")
     with World({}).act(timeout=0.01) as here, pytest.raises(OutOfTime):
         wait(here, BUSY)

@@ -8,7 +8,7 @@ import pytest
 from moto.rds.models import rds_backends
 
 from dr.core.duration import Duration
-from dr.core.step import InPlace, NotInPlace
+from dr.core.step import InPlace, NotInPlace, Unknown
 from dr.steps import aws_rds
 from dr.steps.aws_rds import AwsRdsFailover, AwsRdsPromote, AwsRdsSwitchover
 from dr.targets.cloud import NotReady, SourceMayWrite
@@ -156,12 +156,12 @@ def test_a_promotion_is_done_only_when_the_instance_is_available(
     assert seen == [f"{replicated.replica} is rebooting"]
 
 
-def test_a_promotion_that_does_not_end_in_time_is_not_done(moto_cloud: World, replicated: Replicated) -> None:
+def test_a_promotion_that_does_not_end_in_time_is_in_doubt(moto_cloud: World, replicated: Replicated) -> None:
     step = replicated.step(source_is_fenced=True, within=Duration(0.1))
     with moto_cloud.act() as here:
         step.apply(here)
         replicated.finish("modifying")
-        assert step.observe(here) == NotInPlace({"status": "modifying", "follows": ""})
+        assert step.observe(here) == Unknown(f"after 100ms, {replicated.replica} is modifying")
 
 
 def test_another_member_becomes_the_writer_and_the_former_one_again(moto_cloud: World, cluster: Cluster) -> None:
@@ -201,6 +201,13 @@ def test_a_failover_under_way_is_waited_for_also_before_the_first_attempt(
 def test_a_failover_that_did_not_come_about_is_not_done(moto_cloud: World, cluster: Cluster) -> None:
     with moto_cloud.act() as here:
         assert isinstance(cluster.step(within=Duration(0.1)).observe(here), NotInPlace)
+
+
+def test_a_failover_that_does_not_end_in_time_is_in_doubt(moto_cloud: World, cluster: Cluster) -> None:
+    with moto_cloud.act() as here:
+        cluster.step().apply(here)
+        cluster.status("failing-over")
+        assert isinstance(cluster.step(within=Duration(0.1)).observe(here), Unknown)
 
 
 def test_a_writer_that_somebody_else_has_chosen_stays(moto_cloud: World, cluster: Cluster) -> None:
@@ -250,6 +257,14 @@ def test_roles_are_changed_only_when_nothing_else_is_going_on(moto_cloud: World,
     backend().databases[replicated.replica].status = "backing-up"
     with moto_cloud.act() as here, pytest.raises(NotReady, match="is backing-up; roles are changed only"):
         replicated.switchover().apply(here)
+
+
+@pytest.mark.usefixtures("taught")
+def test_roles_that_are_still_changing_are_in_doubt(moto_cloud: World, replicated: Replicated) -> None:
+    with moto_cloud.act() as here:
+        replicated.switchover().apply(here)
+        backend().databases[replicated.replica].status = "modifying"
+        assert isinstance(replicated.switchover(within=Duration(0.1)).observe(here), Unknown)
 
 
 def test_an_instance_that_was_promoted_has_not_changed_roles(moto_cloud: World, replicated: Replicated) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from dr.core.duration import Duration
-from dr.core.step import InPlace, NotInPlace
+from dr.core.step import InPlace, NotInPlace, Unknown
 from dr.steps import aws_rds_global
 from dr.steps.aws_rds_global import AwsRdsGlobalFailover, AwsRdsGlobalSwitchover
 from dr.targets.cloud import NotReady, SourceMayWrite
@@ -95,6 +95,13 @@ def test_a_change_under_way_is_waited_for_and_no_second_one_begun(moto_cloud: Wo
 def test_a_change_that_did_not_come_about_is_not_done(moto_cloud: World, database: GlobalDatabase) -> None:
     with moto_cloud.act() as here:
         assert isinstance(switchover(database, within=Duration(0.1)).observe(here), NotInPlace)
+
+
+def test_a_change_that_does_not_end_in_time_is_in_doubt(moto_cloud: World, database: GlobalDatabase) -> None:
+    with moto_cloud.act() as here, database.held():
+        switchover(database).apply(here)
+        seen = switchover(database, within=Duration(0.1)).observe(here)
+    assert seen == Unknown(f"after 100ms, {database.name} is pending, its writer {database.writer}")
 
 
 def test_an_undo_leaves_a_writer_that_somebody_else_has_chosen(moto_cloud: World, database: GlobalDatabase) -> None:
