@@ -59,10 +59,10 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
     }
 
 
-def dr(folder: Path, *arguments: str | Path, **changes: str) -> Outcome:
-    """Run `dr` in `folder` to its end. `changes` are environment variables."""
+def dr(folder: Path, *arguments: str | Path, on: Sequence[str] = (), **changes: str) -> Outcome:
+    """Run `dr` in `folder` to its end, on that machine. `changes` are environment variables."""
     done = subprocess.run(
-        command(*arguments), cwd=folder, env=environment(folder, **changes), stdin=subprocess.DEVNULL,
+        [*on, *command(*arguments)], cwd=folder, env=environment(folder, **changes), stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     return Outcome(done.returncode, done.stdout, done.stderr)
@@ -112,11 +112,13 @@ def assert_told(seen: Outcome, status: int) -> None:
 
 
 @contextlib.contextmanager
-def started(folder: Path, *arguments: str | Path, **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """`dr`, working in the background. It is killed at the end if it still lives."""
+def started(
+    folder: Path, *arguments: str | Path, on: Sequence[str] = (), **popen: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`dr`, working in the background, on that machine. It is killed at the end if it still lives."""
     streams = {name: popen.pop(name, subprocess.DEVNULL) for name in ("stdin", "stdout", "stderr")}
     variables = popen.pop("env", environment(folder))
-    process = subprocess.Popen(command(*arguments), cwd=folder, env=variables, **streams, **popen)
+    process = subprocess.Popen([*on, *command(*arguments)], cwd=folder, env=variables, **streams, **popen)
     try:
         yield process
     finally:
