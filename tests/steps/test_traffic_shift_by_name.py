@@ -11,7 +11,7 @@ import pytest
 
 from localstack.instance import CREDENTIALS, LocalStack
 from tests.cli.shell import Outcome, dr, journal, write
-from tests.internet import two_sites_by_name
+from tests.internet import Internet, two_sites_by_name
 from tests.name_server import Answering, address, relayed, resolver, users
 
 RUNBOOK = """\
