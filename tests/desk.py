@@ -18,15 +18,20 @@ EVACUATE = "runbooks/region-evacuate.yaml"
 
 
 class Desk:
-    """The runbooks are those of the project, but that nothing is waited for as long as there."""
+    """The runbooks are those of the project, but that nothing is waited for as long as there.
 
-    def __init__(self, folder: Path, servers: Cluster, shop: Site, primary: Node, standby: Node) -> None:
+    The shop is looked at by its own address, or by its users' `door`.
+    """
+
+    def __init__(
+        self, folder: Path, servers: Cluster, shop: Site, primary: Node, standby: Node, *, door: str = ""
+    ) -> None:
         self.folder = folder
         self.servers = servers
         self.shop = shop
         self.primary, self.standby = primary, standby
         self.variables = {"PGTEST": servers.secrets["env:PGTEST"]}
-        toml = servers.toml() + f'[environments.test.targets.shop]\ntype = "http"\nurl = "{shop.url}"\n'
+        toml = servers.toml() + f'[environments.test.targets.shop]\ntype = "http"\nurl = "{door or shop.url}"\n'
         texts = {
             name: quick((ROOT / name).read_text(encoding="utf-8")) for name in (SWITCH, FAIL, BACK, RESTORE, EVACUATE)
         }

@@ -26,9 +26,6 @@ zone = "{zone}"
 name = "{name}"
 primary = "here"
 standby = "there"
-[environments.test.targets.shop]
-type = "http"
-url = "http://{name}:{port}"
 [environments.test.targets.shop-there]
 type = "http"
 url = "{there}"
@@ -45,10 +42,15 @@ class Internet:
         self.servers = NameServer(self.zone)
         self.place = stack.enter_context(serving(self.servers.answer))
 
+    @property
+    def door(self) -> str:
+        """The shop as its users name it."""
+        return f"http://{NAME}:{self.sites.port}"
+
     def toml(self) -> str:
-        """The targets `users`, `shop` (as its users name it) and `shop-there`."""
+        """The targets `users` and `shop-there`."""
         names = {"region": REGION, "endpoint": self._endpoint, "zone": self.zone.id, "name": NAME}
-        return TOML.format(**names, port=self.sites.port, there=self.sites.there.url)
+        return TOML.format(**names, there=self.sites.there.url)
 
     def machine(self, folder: Path, asks: Answering | None = None) -> list[str]:
         """The command that runs another one where the resolver answers so; without `asks`, as the zone is by then."""

@@ -44,17 +44,17 @@ class Moto:
 class Group:
     """An Auto Scaling group of 2 machines, of at most 10."""
 
-    def __init__(self, moto: Moto) -> None:
-        self._client = moto.client("autoscaling")
+    def __init__(self, moto: Moto, region: str = REGION) -> None:
+        self._client = moto.client("autoscaling", region)
         self.name = f"web-{uuid.uuid4().hex[:8]}"
-        image = moto.client("ec2").describe_images()["Images"][0]["ImageId"]
+        image = moto.client("ec2", region).describe_images()["Images"][0]["ImageId"]
         self._client.create_launch_configuration(
             LaunchConfigurationName=self.name, ImageId=image, InstanceType="t3.micro"
         )
         self._client.create_auto_scaling_group(
             AutoScalingGroupName=self.name,
             LaunchConfigurationName=self.name,
-            AvailabilityZones=[f"{REGION}a"],
+            AvailabilityZones=[f"{region}a"],
             MinSize=1,
             MaxSize=10,
             DesiredCapacity=2,

@@ -32,6 +32,7 @@ class GlobalDatabase:
         self.writer, self.reader = (self._add(moto, region) for region in (WRITES, READS))
         self.ahead: list[str] = []
         """What the change under way is doing now, and at the next looks."""
+        self.steps = ("pending", "failing-over", "failing-over")
         self._is_held = False
         self.behind: set[str] = set()
         self.calls: list[str] = []
@@ -51,9 +52,9 @@ class GlobalDatabase:
         return rds_backends[ACCOUNT]["us-east-1"].global_clusters[self.name]
 
     def begin(self, to: str) -> None:
-        """A change of the writer begins, and is through at the third look after this."""
+        """A change of the writer begins, and is through at the third look after this, or as soon as `steps` says."""
         self._to = to
-        self.ahead = ["pending", "failing-over", "failing-over"]
+        self.ahead = list(self.steps)
         self.kept.failover_state = {"Status": self.ahead[0], "ToDbClusterArn": to}
 
     @contextmanager

@@ -23,6 +23,8 @@ class Site:
         self.asked = 0
         self.together = 0
         """The most requests that were under way at the same time."""
+        self.stop: Callable[[], object] = lambda: None
+        """Nobody can connect any more."""
         self.before_answer: Callable[[int], object] = lambda _: None
         """Is called with the number of the request; what it waits for, the visitor waits for."""
         self.gate = threading.Event()
@@ -89,12 +91,18 @@ def website(host: str = "127.0.0.1", port: int = 0) -> Iterator[Site]:
         site.url = f"http://{host}:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
+
+        def stop() -> None:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+        site.stop = stop
         try:
             yield site
         finally:
             site.gate.set()
-            server.shutdown()
-            thread.join()
+            stop()
 
 
 class Visit(NamedTuple):

@@ -25,7 +25,7 @@ steps:
       stages: [50, 100]
       settle: 200ms
       seen_within: {within}
-      arrivals: {{target: shop, primary: from here, standby: from there}}
+      arrivals: {{target: door, primary: from here, standby: from there}}
     retry: {{attempts: 1}}
 """
 
@@ -35,7 +35,8 @@ class Desk:
 
     def __init__(self, folder: Path, internet: Internet) -> None:
         self.folder, self.internet = folder, internet
-        write(folder, {"dr.toml": internet.toml()})
+        door = f'[environments.test.targets.door]\ntype = "http"\nurl = "{internet.door}"\n'
+        write(folder, {"dr.toml": internet.toml() + door})
 
     def move(self, *, within: str, asks: Answering | None = None) -> Outcome:
         """`dr run`, on a machine whose resolver answers so."""
