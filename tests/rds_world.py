@@ -32,7 +32,7 @@ class GlobalDatabase:
         self.writer, self.reader = (self._add(moto, region) for region in (WRITES, READS))
         self.ahead: list[str] = []
         """What the change under way is doing now, and at the next looks."""
-        self.steps = ("pending", "failing-over", "failing-over")
+        self.steps: tuple[str, ...] = ("pending", "failing-over", "failing-over")
         self._is_held = False
         self.behind: set[str] = set()
         self.calls: list[str] = []
@@ -50,6 +50,11 @@ class GlobalDatabase:
     def kept(self) -> Any:
         """What moto keeps of it."""
         return rds_backends[ACCOUNT]["us-east-1"].global_clusters[self.name]
+
+    @property
+    def writes_now(self) -> str:
+        [writer] = [member.db_cluster_arn for member in self.kept.members if member.is_writer]
+        return str(writer)
 
     def begin(self, to: str) -> None:
         """A change of the writer begins, and is through at the third look after this, or as soon as `steps` says."""
@@ -96,8 +101,7 @@ class GlobalDatabase:
         """A change is asked for. Raises what RDS answers if it refuses."""
         self.calls.append(call)
         to = parameters["TargetDbClusterIdentifier"]
-        [writer] = [member.db_cluster_arn for member in self.kept.members if member.is_writer]
-        where = writer if call == "switchover" else to
+        where = self.writes_now if call == "switchover" else to
         if f":{region}:" not in where:
             raise RDSClientError("InvalidGlobalClusterStateFault", f"a {call} is asked for in the region of {where}")
         if call == "switchover" and (to in self.behind or self.kept.status != "available"):
