@@ -75,6 +75,7 @@ def resolver(address: tuple[str, int]) -> dns.resolver.Resolver:
     made.nameservers = [address[0]]
     made.port = address[1]
     made.cache = dns.resolver.Cache()
+    made.timeout = made.lifetime = 60.0  # nothing is lost on the way; a loaded machine is slow
     return made
 
 

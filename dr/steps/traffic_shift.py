@@ -37,8 +37,7 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     how that resolver answers; of all others it is known that they keep an answer no longer than its time to live.
     """
 
-    target: Annotated[str, target(HttpEndpoint, may_be_down=True)]
-    """It leads to the site that is left, which may be down."""
+    target: Annotated[str, target(HttpEndpoint)]
     path: Annotated[str, msgspec.Meta(pattern=r"^/\S*$")] = "/"
     primary: Text
     """What the page of the primary site holds, and the other's does not."""

@@ -108,19 +108,26 @@ def test_users_whose_page_fails_there_go_back_by_themselves_and_a_rollback_takes
     assert regions.group.sizes == (1, 10, 2)
 
 
-def test_ungraceful_a_lost_region_is_left_at_once_and_only_after_the_answer_that_it_is_fenced(
+def test_ungraceful_a_lost_region_is_left_at_once_when_it_is_said_to_be_fenced_and_there_is_no_way_back(
     regions: Regions,
 ) -> None:
+    """Safety rules 6 and 10."""
+    there = regions.internet.sites.there
     regions.internet.sites.here.stop()
     regions.database.kept.status = "unavailable"
     regions.run("--ungraceful")
     assert regions.database.calls == []
-    done = regions.go()
-    assert done.status == 0, done.out + done.err
+    there.status = 500
+    paused = regions.go()
+    assert paused.status == 5, paused.out + paused.err
     assert regions.database.calls == ["failover"]
+    refused = regions.dr("rollback", "latest")
+    assert "fail-over cannot be undone" in refused.err
+    there.status = 200
+    done = regions.dr("answer", "latest", "retry")
+    assert done.status == 0, done.out + done.err
     assert regions.stages() == [100]
     assert regions.weights == {"here": 0, "there": 100}
-    assert regions.dr("rollback", "latest").status != 4
     assert regions.database.writes_now == regions.database.reader
 
 
@@ -140,11 +147,14 @@ def test_graceful_it_goes_no_further_where_the_other_region_is_behind_and_a_roll
 
 
 def test_killed_while_the_roles_change_it_asks_for_no_second_change(regions: Regions) -> None:
-    """Safety rules 1 and 3: what was asked for goes on without dr."""
+    """Safety rules 1 and 3: what was asked for goes on without dr, and while it does, the step is in doubt."""
     regions.run()
     with regions.database.held():
         regions.killed_when("switch-over")
-    done = regions.dr("resume", "latest")
+        doubt = regions.dr("resume", "latest")
+        assert doubt.status == 5, doubt.out + doubt.err
+        assert f"after 1s, {regions.database.name} is pending, its writer" in doubt.out
+    done = regions.dr("answer", "latest", "retry")
     assert done.status == 0, done.out + done.err
     assert regions.database.calls == ["switchover"]
     assert regions.weights == {"here": 0, "there": 100}
