@@ -17,6 +17,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.rcode
 import dns.rdatatype
 import dns.resolver
 import dns.rrset
@@ -107,12 +108,14 @@ def serving(answer: Answering, host: str = "127.0.0.1", port: int = 0) -> Iterat
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             datagram, sock = self.request
+            question = dns.message.from_wire(datagram)
             try:
-                reply = answer(dns.message.from_wire(datagram))
+                reply = answer(question)
             except Exception as error:  # noqa: BLE001 - carried to the test, which it ends
                 wrong.append(error)
-            else:
-                sock.sendto(reply.to_wire(), self.client_address)
+                reply = dns.message.make_response(question)
+                reply.set_rcode(dns.rcode.SERVFAIL)
+            sock.sendto(reply.to_wire(), self.client_address)
 
     with socketserver.UDPServer((host, port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
