@@ -36,7 +36,6 @@ class NameServer:
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
         self._chance = random.Random(53)
-        self._rules: dict[str, dict[str, Any]] = {}
 
     def answer(self, question: dns.message.Message) -> dns.message.Message:
         [asked] = question.question
@@ -63,7 +62,7 @@ class NameServer:
         """What Route 53's checkers see: the site answers with a status of 2xx or 3xx."""
         if (check := record.get("HealthCheckId")) is None:
             return True
-        rules = self._rules.setdefault(check, self._zone.rules(check))
+        rules = self._zone.rules(check)
         try:
             return 200 <= visit(rules["IPAddress"], rules["Port"], rules.get("ResourcePath", "/")).status < 400
         except OSError:

@@ -77,8 +77,8 @@ class GlobalDatabase:
             return
         self.ahead.pop(0)
         self.kept.failover_state = {"Status": self.ahead[0], "ToDbClusterArn": self._to} if self.ahead else {}
-        if len(self.ahead) == 1:
-            self.settle(self._to)  # roles have changed, and still something is going on
+        if len(self.ahead) <= 1:
+            self.settle(self._to)  # roles have changed, and where there is a step left, still something is going on
 
     def settle(self, writer: str) -> None:
         for member in self.kept.members:
