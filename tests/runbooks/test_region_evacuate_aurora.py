@@ -3,7 +3,8 @@
 The Aurora global database is moto's, taught the rules of RDS by `tests/rds_world.py`: no emulator changes its roles.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,14 +45,10 @@ class Regions(Evacuation):
     def weights(self) -> dict[str, int]:
         return self.internet.zone.weights()
 
-    def killed_when(self, reached: str) -> None:
-        """Agree to go, and kill dr with SIGKILL in the middle of that step."""
+    def killed_when(self, reached: Callable[[], bool]) -> None:
+        """Agree to go, and kill dr with SIGKILL as soon as it has come to that."""
         with started(self.folder, "answer", "latest", "yes", on=self.machine, env=self.environment()) as process:
-            asked = {
-                "switch-over": lambda: self.database.calls == ["switchover"],
-                "move-users": lambda: self.weights["there"] == 50,
-            }
-            wait.until(lambda: asked[reached]() or process.poll() is not None, PATIENCE, f"dr is in {reached}")
+            wait.until(lambda: reached() or process.poll() is not None, PATIENCE, "dr is in that step")
             assert process.poll() is None
             process.kill()
             process.wait()
@@ -156,7 +153,7 @@ def test_killed_while_the_roles_change_it_asks_for_no_second_change(regions: Reg
     regions.wait_a_second()
     regions.run()
     with regions.database.held():
-        regions.killed_when("switch-over")
+        regions.killed_when(lambda: regions.database.calls == ["switchover"])
         doubt = regions.dr("resume", "latest")
         assert doubt.status == 5, doubt.out + doubt.err
         assert f"after 1s, {regions.database.name} is pending, its writer" in doubt.out
@@ -168,8 +165,18 @@ def test_killed_while_the_roles_change_it_asks_for_no_second_change(regions: Reg
 
 def test_killed_while_users_go_over_it_says_where_they_are_and_goes_on_when_told(regions: Regions) -> None:
     internet = regions.internet
+    there, halfway = internet.sites.there, threading.Event()
+
+    def hold_at_half(_: int) -> None:
+        if regions.weights["there"] == 50:
+            there.gate.clear()
+            halfway.set()
+
     regions.run()
-    regions.killed_when("move-users")
+    there.before_answer = hold_at_half
+    regions.killed_when(halfway.is_set)
+    there.before_answer = lambda _: None
+    there.gate.set()
     with users(internet.place, internet.sites.port, kept=KEPT) as errors:
         stands = regions.dr("resume", "latest")
         assert stands.status == 5, stands.out + stands.err

@@ -50,6 +50,8 @@ class Site(msgspec.Struct, frozen=True):
     """A read, or a visit, as the application or its users make it."""
     seen: Callable[[], tuple[bool, bool]]
     """Whether use is seen at the primary right now, and at the standby: by themselves, not by the router."""
+    kept: float = 0.0
+    """Seconds for which users keep what they were told."""
 
 
 @contextmanager
@@ -138,7 +140,7 @@ def users_by_route53(_: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
             resolvers = cycle([resolver(place) for _ in range(10)])
             config = zone.traffic(localstack)
             lost = msgspec.structs.replace(config, endpoint="http://127.0.0.1:1")
-            yield Site(config, lost, lambda: visit(address(next(resolvers)), pair.port), lambda: visited(pair))
+            yield Site(config, lost, lambda: visit(address(next(resolvers)), pair.port), lambda: visited(pair), kept=1)
 
 
 SITES = {
@@ -226,6 +228,11 @@ def test_what_it_routes_is_seen_where_it_is_sent_and_nowhere_else_and_none_fails
 
             wait.until(as_sent, 60, f"all goes where {percent}% sends it, and nowhere else")
     assert not errors
+
+
+def test_it_tells_for_how_long_somebody_may_go_on_as_before(site: Site) -> None:
+    with opened(site.config) as router:
+        assert router.time_to_live() == site.kept
 
 
 def test_its_shares_rise_from_none_to_all_and_each_can_be_set_and_read_back(site: Site) -> None:
