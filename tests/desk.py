@@ -72,7 +72,7 @@ class Desk:
     def to_the_end(self, enough: Callable[[], bool] = lambda: False) -> None:
         """What an operator does: resume, agree where the runbook asks, and try again what failed, if not `enough`."""
         for _ in range(7):
-            match journal(self.folder)[-1]:
+            match [event for event in journal(self.folder) if event["type"] != "run-resumed"][-1]:
                 case {"type": "run-ended"}:
                     return
                 case {"type": "paused", "question": {"about": "failed"}} if enough():

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from tests.cli.shell import types
+from tests.cli.shell import journal, types
 from tests.cluster import Cluster, Node, Watch, Writer, cluster
 from tests.desk import FAIL, NEVER_RECEIVED, Desk
 from tests.faults import AGREED, SLACK, Boundary, Fault, assert_handed_over, boundaries_of, hit
@@ -19,6 +19,7 @@ def boundaries_without_fault(shop: Site, folder: Path) -> tuple[Boundary, ...]:
         desk = Desk(folder, servers, shop, servers.first, servers.second)
         desk.primary_dies()
         assert [desk.dr(*one).status for one in (desk.arguments(FAIL), AGREED, AGREED)] == [5, 5, 0]
+        assert {"way": "rewound"} in [event.get("claim") for event in journal(desk.folder)]
         return boundaries_of(types(desk.folder))
 
 
