@@ -41,12 +41,12 @@ def assert_safe(servers: Cluster, shop: Site, folder: Path, boundaries: tuple[Bo
             if desk.primary.process() is None:
                 desk.primary.start()
             roles.reverse()
-            assert_roles(*roles)
+            assert_roles(roles[0], roles[1], boundary)
             assert NEVER_RECEIVED not in servers.ids(roles[0]), boundary
     assert_handed_over(servers, watch, len(boundaries))
     assert acknowledged <= servers.ids(roles[0])
 
 
-def assert_roles(primary: Node, standby: Node) -> None:
-    assert primary.writable()
-    assert standby.ask("select pg_is_in_recovery()")
+def assert_roles(primary: Node, standby: Node, boundary: Boundary) -> None:
+    assert primary.writable(), boundary
+    assert standby.ask("select pg_is_in_recovery()"), boundary

@@ -58,7 +58,7 @@ def _barred(directory: DataDirectory) -> bool:
 
 
 def _bar(directory: DataDirectory) -> None:
-    """Nobody starts it from now on, and nobody has."""
+    """Nobody starts it from now on, and nobody has: a start that looked at the mode before takes its lock at once."""
     directory.must("chmod", BARRED, directory.path)
     directory.must("sync", directory.path)
     if directory.running():
