@@ -249,6 +249,8 @@ class Writer:
         self.acknowledged: set[int] = set()
         self.errors: list[str] = []
         self.gap = 0.0
+        self.begun = first
+        """The newest row that it asked for."""
         self.longest = 0.0
         """Seconds that one write took at most, whatever became of it."""
         self._cluster = cluster
@@ -275,7 +277,7 @@ class Writer:
         connection: psycopg.Connection[Any] | None = None
         while not self._over.wait(0.005):
             number += 1
-            began = time.monotonic()
+            self.begun, began = number, time.monotonic()
             try:
                 connection = connection or self._cluster.connect()
                 connection.execute("insert into writes values (%s, 'x')", [number])
@@ -320,6 +322,9 @@ class Watch:
     def __init__(self, servers: Served) -> None:
         self.rounds = 0
         self.two_writable: list[str] = []
+        self.turns: list[str] = []
+        """Who took writes, one after the other. One that has handed over and takes writes again is there twice, also
+        when its successor is down at that moment."""
         self._dsns = servers.dsns()
         self._open: dict[str, psycopg.Connection[Any]] = {}
         self._over = threading.Event()
@@ -327,6 +332,7 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        wait.until(lambda: self.rounds > 0, LIMIT, "a look at all servers")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -355,7 +361,9 @@ class Watch:
             if name in self._open:
                 self._open.pop(name).close()
             return False
-        return bool(row and row[0])
+        if writable := bool(row and row[0]):
+            self.turns += [] if self.turns[-1:] == [name] else [name]
+        return writable
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 import contextlib
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dr.demo import wait
 from tests.cli.shell import ROOT, Outcome, dr, environment, journal, started, types, until, write
-from tests.cluster import Cluster, Node
+from tests.cluster import LIMIT, Cluster, Node
 from tests.website import Site
 
 SWITCH = "runbooks/database-switchover.yaml"
@@ -15,6 +17,8 @@ FAIL = "runbooks/database-failover.yaml"
 BACK = "runbooks/failback.yaml"
 RESTORE = "runbooks/restore-from-backup.yaml"
 EVACUATE = "runbooks/region-evacuate.yaml"
+NEVER_RECEIVED = -7
+"""The row that only a primary has which died: it is discarded when that one is rewound."""
 
 
 class Desk:
@@ -50,18 +54,39 @@ class Desk:
 
     def until(self, boundary: str, process: subprocess.Popen[bytes], nth: int = 1) -> None:
         """Return as soon as there is the nth such entry, or the process has ended."""
-        until(lambda: types(self.folder).count(boundary) >= nth or process.poll() is not None)
+        until(lambda: self.reached(boundary, nth) or process.poll() is not None)
 
-    def to_the_end(self) -> None:
-        """What an operator does: resume, agree where the runbook asks, and try again what failed."""
-        status = self.dr("resume", "latest").status
-        for _ in range(6):
-            if status in {0, 13}:
-                return
-            assert status == 5, self.dr("show", "latest").out
-            asked = next(event for event in reversed(journal(self.folder)) if event["type"] == "paused")
-            answer = "yes" if "yes" in asked["question"]["choices"] else "retry"
-            status = self.dr("answer", "latest", answer).status
+    def reached(self, boundary: str, nth: int = 1) -> bool:
+        return types(self.folder).count(boundary) >= nth
+
+    def primary_dies(self) -> None:
+        """It has written what nobody received, so it must be rewound before it follows.
+
+        The standby knows no primary, and a rewind makes its settings a copy: the rewound one must be told where to
+        stream.
+        """
+        with self.standby.server.connect() as standby:
+            standby.execute("alter system set primary_conninfo = ''")
+            standby.execute("select pg_reload_conf()")
+        gone = "select not exists (select from pg_stat_wal_receiver)"
+        wait.until(lambda: self.standby.ask(gone) is True, LIMIT, "the end of the stream")
+        with self.primary.server.connect() as primary:
+            primary.execute("insert into writes values (%s, 'never received')", [NEVER_RECEIVED])
+        self.primary.kill()
+
+    def to_the_end(self, enough: Callable[[], bool] = lambda: False) -> None:
+        """What an operator does: resume, agree where the runbook asks, and try again what failed, if not `enough`."""
+        for _ in range(7):
+            match [event for event in journal(self.folder) if event["type"] != "run-resumed"][-1]:
+                case {"type": "run-ended"}:
+                    return
+                case {"type": "paused", "question": {"about": "failed"}} if enough():
+                    return
+                case {"type": "paused", "question": {"choices": choices}}:
+                    done = self.dr("answer", "latest", "yes" if "yes" in choices else "retry")
+                case _:
+                    done = self.dr("resume", "latest")
+            assert done.status in {0, 5}, done.out + done.err
         pytest.fail(self.dr("show", "latest").out)
 
 

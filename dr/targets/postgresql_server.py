@@ -12,7 +12,7 @@ import msgspec
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
 from dr.targets.switching import DatabaseServer, Pulse, Situation
-from dr.targets.transport import fresh_directory
+from dr.targets.transport import fresh_directory, rewound_directory
 from dr.targets.transport import server_sql as sql
 from dr.targets.transport.data_directory import Commands, DataDirectory
 from dr.targets.transport.dsn import Dsn, check_dsn
@@ -243,7 +243,7 @@ class PostgresqlDatabaseServer:
 
     def rewind(self, upstream: str) -> None:
         self._hang_up()
-        self._directory.rewind(upstream)
+        rewound_directory.rewind(self._directory, upstream)
 
     def copy(self, upstream: str, owner: str) -> None:
         self._hang_up()

@@ -149,7 +149,7 @@ class DatabaseServer(Protocol):
         """See to it that it is down and cannot come back writable by itself; durable when this returns.
 
         Raises:
-            Refused: it is not down. Then it is not fenced.
+            Refused: it is not down. Then it is not fenced, but if it was before.
         """
         ...
 
@@ -167,6 +167,8 @@ class DatabaseServer(Protocol):
 
     def rewind(self, upstream: str) -> None:
         """Discard what it, which is down, has written and the server there never got. It stays fenced.
+
+        Where this is cut short, nobody can start it, until it has come to its end or `copy` took its place.
 
         Raises:
             Refused: it cannot be rewound; it must be made anew from a backup.

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dr.demo import wait
 from tests.cluster import Watch, Writer, cluster
-from tests.desk import BACK, FAIL, Desk
+from tests.desk import BACK, FAIL, NEVER_RECEIVED, Desk
 from tests.website import website
 
 RUN = ("run", BACK, "--env", "test", "--yes")
@@ -20,17 +19,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def fail_over(desk: Desk) -> None:
-    """The primary dies, having written what nobody received; its standby takes its place; the rest is put off.
-
-    The standby knows no primary, and a rewind makes its settings a copy: the rewound one must be told where to stream.
-    """
-    with desk.standby.server.connect() as standby:
-        standby.execute("alter system set primary_conninfo = ''")
-        standby.execute("select pg_reload_conf()")
-    wait.until(lambda: not desk.standby.ask("select count(*) from pg_stat_wal_receiver"), 30, "the end of the stream")
-    with desk.primary.server.connect() as primary:
-        primary.execute("insert into writes values (-7, 'never received')")
-    desk.primary.kill()
+    """The primary dies, its standby takes its place; the rest is put off."""
+    desk.primary_dies()
     assert desk.dr(*desk.arguments(FAIL)).status == 5
     assert desk.dr("answer", "latest", "yes").status == 5
     put_off = desk.dr("answer", "latest", "skip", "--comment", "later")
@@ -63,7 +53,7 @@ def test_what_nobody_received_is_not_discarded_unasked_and_then_the_original_pri
     assert not watch.two_writable
     assert desk.primary.writable()
     assert client.acknowledged <= desk.servers.ids(desk.primary)
-    assert -7 not in desk.servers.ids(desk.primary)
+    assert NEVER_RECEIVED not in desk.servers.ids(desk.primary)
     assert desk.standby.ask("select pg_is_in_recovery()")
 
 

@@ -10,8 +10,10 @@ from dr.core.duration import parse_duration
 from dr.core.step import InPlace, NotInPlace
 from dr.demo import wait
 from dr.steps.database_reprotect import DatabaseReprotect, Diverged
-from dr.targets.protocols import Refused, TargetConfig
+from dr.targets.protocols import Refused, TargetConfig, TargetUnreachable
+from dr.targets.transport.data_directory import FENCE
 from tests.cluster import LIMIT, Cluster, Watch, cluster
+from tests.hanging_rewind import hanging_rewind
 from tests.here import World
 
 
@@ -74,6 +76,32 @@ def test_an_old_primary_whose_wal_is_gone_is_copied_anew_and_its_old_data_are_ke
     assert not beside(servers, "fresh")
     assert make(servers, step("copy")) == {"way": "as it was"}
     assert beside(servers, "before") == [kept]
+
+
+def test_a_server_whose_rewind_was_cut_short_is_started_by_nobody_until_it_is_a_copy(
+    servers: Cluster, tmp_path: Path
+) -> None:
+    """Safety rule 10: it is not fenced then, and what it holds is neither its own data nor its primary's."""
+    servers.second.ask("select pg_promote()")
+    wait.until(servers.second.writable, LIMIT, "the new primary takes writes")
+    servers.first.ask("insert into writes values (-7, 'never received') returning id")
+    servers.first.kill()
+    data = servers.first.server.data
+    mode = data.stat().st_mode
+    with Watch(servers) as watch:
+        with pytest.raises(TargetUnreachable, match="did not end in time"):
+            make(servers, step("rewind"), timeout=6.0, db1=hanging_rewind(servers.first.config, tmp_path / "programs"))
+        assert not (data / FENCE).exists()
+        servers.first.launch()
+        log = data.with_name("db1.out")
+        wait.until(lambda: "invalid permissions" in log.read_text(), LIMIT, "PostgreSQL refuses the start")
+        for _ in "the WAL that it needs is gone", "and that is so the next time, too":
+            with pytest.raises(Refused, match=r"db1 was not rewound to the end.*; `diverged: copy` makes it"):
+                make(servers, step("rewind"))
+        assert make(servers, step("copy")) == {"way": "copied"}
+    assert watch.turns == ["db2"]
+    assert data.stat().st_mode == mode
+    assert -7 not in servers.ids(servers.first)
 
 
 def test_a_server_without_data_becomes_a_standby_only_where_a_copy_is_allowed(servers: Cluster) -> None:

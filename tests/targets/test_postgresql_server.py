@@ -59,6 +59,20 @@ def test_a_server_that_runs_is_not_fenced_and_stays_as_it_is(servers: Cluster, f
     assert servers.first.writable()
 
 
+def test_a_fence_that_was_there_is_kept_when_somebody_has_started_the_server_meanwhile(
+    servers: Cluster, first: Any
+) -> None:
+    """Safety rule 10: that start may be on the way to look for it."""
+    servers.first.kill()
+    first.fence()
+    servers.first.start()
+    with pytest.raises(Refused, match="db1 cannot be fenced: it is not down"):
+        first.fence()
+    servers.first.kill()
+    servers.first.start()
+    assert not servers.first.writable()
+
+
 def test_a_frozen_server_gives_no_answer_by_the_deadline(servers: Cluster, first: Any) -> None:
     servers.first.freeze()
     try:

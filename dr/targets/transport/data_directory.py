@@ -181,10 +181,12 @@ class DataDirectory:
         """Make sure that the server is down and that its next start makes it a standby; durable when this returns.
 
         Raises:
-            Refused: it is not down. Then it is not fenced.
+            Refused: it is not down. Then it is not fenced, but if it was before: who has started it may be on the way
+                to look for that fence.
         """
+        before = self.fenced()
         self._write(FENCE, "")
-        self._prove_fence()
+        self._prove_fence(keep=before)
 
     def prepare_stop(self) -> None:
         """Have the program of `stop_and_fence` wait for its word: what starts it (sudo, a container) takes its time."""
@@ -208,7 +210,7 @@ class DataDirectory:
             self._prove_fence()
         return control
 
-    def _prove_fence(self) -> None:
+    def _prove_fence(self, *, keep: bool = False) -> None:
         """A start takes the lock that `running` looks at before it looks for the fence.
 
         So where the fence is there first, and then nobody holds the lock, no start can have missed it.
@@ -216,31 +218,13 @@ class DataDirectory:
         while self.running():
             state = self.control().state
             if state not in CLEAN or time.monotonic() > self.deadline:
-                self.unfence()
+                if not keep:
+                    self.unfence()
                 raise Refused(f"{self.name} cannot be fenced: it is not down ({state})")
             time.sleep(POLL)
 
     def unfence(self) -> None:
         self._remove(FENCE)
-
-    def rewind(self, upstream: str) -> None:
-        """Have pg_rewind make it a copy of the server there, and fence it, whatever came of that.
-
-        Its next start streams from there: it takes no connection, to be told so, before it has what was written
-        there while it was rewound.
-
-        Raises:
-            Refused: pg_rewind says no.
-        """
-        try:
-            said = self.change(
-                self.tool("pg_rewind"), "--write-recovery-conf",
-                f"--target-pgdata={self.path}", f"--source-server={upstream}",
-            )  # fmt: skip
-        finally:
-            self._write(FENCE, "")
-        if said.status:
-            raise Refused(f"{self.name} cannot be rewound: {said.words()}")
 
     def claim(self, owner: str) -> None:
         self._write(CLAIM, owner)
