@@ -47,7 +47,7 @@ class Site:
             assert isinstance(STEP.observe(here), NotInPlace)
             facts = dict(STEP.apply(here))
             STEP.apply(here)
-            assert STEP.observe(here) == InPlace({"db2": "standby"})
+            assert isinstance(STEP.observe(here), InPlace)
         return facts
 
 
