@@ -22,6 +22,7 @@ lock-path={folder}/locks-{name}
 spool-path={folder}/spool-{name}
 log-level-file=off
 start-fast=y
+job-retry=0
 [shop]
 pg1-path={data}
 pg1-socket-path={folder}

@@ -36,8 +36,10 @@ class Said(msgspec.Struct, frozen=True):
         return next((known.name for known in signal.Signals if known == number), "")
 
     def words(self) -> str:
-        """What it complained about, on one line."""
-        text = " ".join((self.error.strip() or self.out.strip()).split())[:MOST_WORDS]
+        """What it complained about, on one line. What is too long is cut in its middle: why it ended comes last."""
+        text = " ".join((self.error.strip() or self.out.strip()).split())
+        if len(text) > MOST_WORDS:
+            text = f"{text[: MOST_WORDS // 3]} … {text[-MOST_WORDS * 2 // 3 :]}"
         if crash := self.crash():
             return f"{text}; ended by {crash}".removeprefix("; ")
         return text or f"status {self.status}"

@@ -97,7 +97,7 @@ def _gap(directory: DataDirectory, command: str, file: str) -> str:
     said = _ask(directory, command, file)
     if said.status not in {0, *NOT_THERE}:
         return f"the archive does not give WAL file {file} ({said.words()})"
-    for later in _following(file, directory.control().segment):
+    for later in following(file, directory.control().segment):
         if _ask(directory, command, later).status == 0:
             what = f"WAL file {file} is missing from the archive" if said.status else f"WAL file {file} is damaged"
             return f"{what}, which has {later}"
@@ -111,7 +111,7 @@ def _ask(directory: DataDirectory, command: str, file: str) -> Said:
     return directory.look("sh", "-c", FETCH, "sh", directory.path, scratch, text)
 
 
-def _following(file: str, segment: int) -> Iterator[str]:
+def following(file: str, segment: int) -> Iterator[str]:
     """The names of the WAL files after that one, on its timeline; `segment` is their size in bytes."""
     per_log = 2**32 // segment
     number = int(file[8:16], 16) * per_log + int(file[16:24], 16)
