@@ -52,7 +52,7 @@ class Site:
     def archived(self) -> None:
         """Have all that was written archived, and wait for that."""
         last = self.first.ask("select pg_walfile_name(pg_switch_wal())")
-        wait.until(lambda: (self.archive_folder / last).exists(), LIMIT, "it is archived")
+        wait.until((self.archive_folder / last).exists, LIMIT, "it is archived")
 
     def now(self) -> str:
         return str(self.first.ask("select clock_timestamp()::text"))
@@ -136,7 +136,7 @@ def test_a_check_that_crashes_is_not_taken_for_a_damaged_backup(site: Site, tmp_
     (programs / "pg_verifybackup").chmod(0o755)
     site.second.config = msgspec.structs.replace(site.second.config, programs=str(programs))
     with pytest.raises(
-        Refused, match="pg_verifybackup did not come to an end, which says nothing of the backup: .*SEGV"
+        Refused, match=r"pg_verifybackup did not come to an end, which says nothing of the backup: .*SEGV"
     ):
         site.restore()
     assert not site.data.exists()
@@ -189,7 +189,7 @@ def test_where_a_restore_was_held_long_ago_does_not_hold_the_next_one(site: Site
 
 
 def test_a_moment_that_no_backup_is_older_than_is_refused(site: Site) -> None:
-    with pytest.raises(Refused, match=r"no complete backup of pg_basebackup that was complete at 2020-01-01 00:00:00"):
+    with pytest.raises(Refused, match="no complete backup of pg_basebackup that was complete at 2020-01-01 00:00:00"):
         site.restore(
             DatabaseRestore(server="db2", until="2020-01-01T01:00:00+01:00"), folder=str(site.folder), wal="false"
         )

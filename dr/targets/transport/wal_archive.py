@@ -25,6 +25,8 @@ AHEAD: Final = 8
 """WAL files after the one that is waited for that are looked for; a longer gap is taken for the end."""
 WHILE: Final = 0.5
 """Seconds in which a server that gets on has got a WAL file from its archive."""
+OLDEST: Final = "0" * 24
+"""What is given for %r, from which on an archive is needed: some commands remove what is older."""
 TITLE: Final = 'read -r pid <"$1/postmaster.pid" && exec ps -o args= --ppid "$pid"'
 FETCH: Final = 'umask 077; cd "$1" || exit; sh -c "$3"; status=$?; rm -f "$2"; exit "$status"'
 """A shell, because a restore_command is written for one: it is an argument here, and what is put into it are names of
@@ -106,7 +108,7 @@ def _gap(directory: DataDirectory, command: str, file: str) -> str:
 
 def _ask(directory: DataDirectory, command: str, file: str) -> Said:
     scratch = f"dr.probe-{uuid.uuid4().hex}"
-    meant = {"%f": file, "%p": scratch, "%r": file, "%%": "%"}
+    meant = {"%f": file, "%p": scratch, "%r": OLDEST, "%%": "%"}
     text = re.sub("%[fpr%]", lambda found: meant[found[0]], command or "false")  # no archive gives nothing
     return directory.look("sh", "-c", FETCH, "sh", directory.path, scratch, text)
 
