@@ -246,12 +246,17 @@ def test_a_pgbackrest_that_is_killed_is_told_from_one_that_says_no(case: Case) -
 
 def test_a_dr_that_is_killed_leaves_no_half_restored_server_and_the_next_one_goes_on(case: Case) -> None:
     process = case.begin()
+    left_behind = case.tools()
+    for tool in left_behind:
+        tool.suspend()
     process.kill()
     process.wait(PATIENCE)
     assert case.no_server_serves()
     resumed = case.desk.dr("resume", "latest")
     assert resumed.status == 5, resumed.out + resumed.err
     paused(case.desk.dr("answer", "latest", "retry"), "paused on fail-over")
+    for tool in left_behind:
+        tool.kill()
     assert not [*case.data.parent.glob("db2.fresh-*")]
     assert case.servers.ids(case.node) == case.lost.acknowledged
 

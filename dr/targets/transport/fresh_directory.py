@@ -180,7 +180,7 @@ def _told(directory: DataDirectory, fresh: str, tell: Callable[[str], None]) -> 
         while not over.wait(TOLD_EVERY):
             with suppress(TargetUnreachable):
                 if said := directory.look("du", "-sk", fresh).out:
-                    tell(f"{directory.name}: {int(said.split()[0]) / 1e6:.1f} GB are copied")
+                    tell(f"{directory.name}: {int(said.split()[0]) // 1024:,} MiB are copied")
 
     thread = threading.Thread(target=watch, name="dr-told", daemon=True)
     thread.start()

@@ -62,7 +62,8 @@ def replay(directory: DataDirectory, command: str, rows: _Rows) -> Replay:
         state = "starved" if now and now.file == file else "replaying"
     if state == "held" and not rows(sql.MAY_FORGET_TARGET)[0][0]:
         # To be known before the promotion: nobody can be granted anything on a standby.
-        state, why = "starved", "dr's role may not take recovery_target_time back: give dr a superuser's"
+        state = "starved"
+        why = "dr's role may not reset recovery_target_time after the promotion: have dr use a superuser there"
     return Replay(state=state, until=until, file=file, why=why if state == "starved" else "")
 
 
