@@ -44,8 +44,13 @@ class DatabaseRestore(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"Restore {self.server} from {backup}, as a standby; what it has now is kept beside its data"
 
     def preview(self, here: Here) -> Evidence:
-        """How the server stands."""
-        return {self.server: self._reach(here).situation()}
+        """How the server stands, and which backup would be taken."""
+        server = self._reach(here)
+        try:
+            backup = server.backup(self._moment())
+        except Refused as error:
+            backup = str(error)
+        return {self.server: server.situation(), "backup": backup}
 
     def observe(self, here: Here) -> Observation:
         server = self._reach(here)

@@ -252,11 +252,18 @@ class PostgresqlDatabaseServer:
         self._hang_up()
         fresh_directory.copy(self._directory, upstream, owner)
 
+    def backup(self, until: str) -> str:
+        return fresh_directory.chosen(self._directory, self._backup(), until)
+
     def restore(self, owner: str, until: str, tell: Callable[[str], None]) -> Mapping[str, str]:
+        backup = self._backup()
+        self._hang_up()
+        return fresh_directory.restore(self._directory, backup, owner, until, tell)
+
+    def _backup(self) -> fresh_directory.Backup:
         if self._config.backup is None:
             raise Refused(f"{self._opening.name} has no `backup` in dr.toml")
-        self._hang_up()
-        return fresh_directory.restore(self._directory, self._config.backup, owner, until, tell)
+        return self._config.backup
 
     def replay(self) -> Replay:
         command = self._config.backup.wal if self._config.backup else ""

@@ -195,6 +195,10 @@ class DatabaseServer(Protocol):
         """
         ...
 
+    def backup(self, until: str) -> str:
+        """Which backup `restore` would take, or what would fetch it. Raises Refused: there is none."""
+        ...
+
     def restore(self, owner: str, until: str, tell: Callable[[str], None]) -> Mapping[str, str]:
         """The same, from its newest backup, which is checked; which one that is. `tell` hears how far it is.
 

@@ -51,7 +51,10 @@ def test_it_is_right_and_its_plan_says_what_cannot_be_undone(desk: Desk) -> None
     assert desk.dr("check", RESTORE, "--env", "test").status == 0
     plan = desk.dr("plan", RESTORE, "--env", "test", "--look")
     assert plan.status == 0, plan.err
-    assert "db2: absent" in plan.out
+    assert "db2: absent, backup: " in plan.out
+    assert "/backups/2026-01-01" in plan.out
+    early = desk.dr("plan", RESTORE, "--env", "test", "--look", "-p", "until=2020-01-01T00:00:00Z")
+    assert "no complete backup of pg_basebackup that was complete at 2020-01-01 00:00:00" in early.out
     assert "Fence db1, and promote db2; what it lacks is lost" in plan.out
 
 

@@ -138,7 +138,7 @@ def paused(outcome: Outcome, *words: str) -> None:
 
 def test_what_was_acknowledged_and_archived_is_there_and_the_server_archives_again(case: Case) -> None:
     plan = case.desk.dr("plan", RESTORE, "--env", "test", "--look", "--ungraceful")
-    assert "db2: absent" in plan.out, plan.out + plan.err
+    assert "db2: absent, backup: pgbackrest" in plan.out, plan.out + plan.err
     paused(case.desk.dr(*RUN), "verify: done", "paused on fail-over")
     assert not case.node.writable()
     [restored] = [

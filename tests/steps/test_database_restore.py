@@ -268,6 +268,15 @@ def test_a_wal_file_that_comes_late_is_waited_for_no_longer_once_it_is_there(sit
     assert not [*site.data.glob("dr.probe-*")]
 
 
+def test_an_archive_that_answers_more_slowly_than_it_is_asked_is_replayed_to_its_end_all_the_same(site: Site) -> None:
+    site.archive()
+    site.insert(10)
+    site.archived()
+    site.restore(folder=str(site.folder), wal=f"sleep 0.2; {site.wal}")
+    assert site.second.ask("show wal_retrieve_retry_interval") == "100ms"
+    assert site.servers.ids(site.second) == {10}
+
+
 def test_without_a_complete_backup_it_is_said_so(site: Site) -> None:
     (site.folder / "2026-01-01" / "backup_manifest").unlink()
     with pytest.raises(Refused, match="db2: no complete backup of pg_basebackup is in"):

@@ -83,6 +83,19 @@ def copy(directory: DataDirectory, upstream: str, owner: str) -> None:
     _replace(directory, owner, fill)
 
 
+def chosen(directory: DataDirectory, backup: Backup, until: str) -> str:
+    """The folder of the backup that would be restored, or the tool that would fetch it.
+
+    Raises:
+        Refused: there is none, or none that could be replayed up to that moment.
+    """
+    if until and not backup.wal:
+        raise Refused(f"{directory.name}: its `backup` in dr.toml has no `wal`, so it cannot be replayed to a moment")
+    if until and backup.fetch and not backup.fetch_until:
+        raise Refused(f"{directory.name}: its `backup` in dr.toml has no `fetch_until`: which backup is old enough?")
+    return backup.fetch[0] if backup.folder is None else _newest(directory, backup.folder, until)
+
+
 def restore(
     directory: DataDirectory, backup: Backup, owner: str, until: str, tell: Callable[[str], None]
 ) -> Mapping[str, str]:
@@ -91,16 +104,12 @@ def restore(
     Raises:
         Refused: there is none, it is not whole, or this server is not down.
     """
-    if until and not backup.wal:
-        raise Refused(f"{directory.name}: its `backup` in dr.toml has no `wal`, so it cannot be replayed to a moment")
-    if until and backup.fetch and not backup.fetch_until:
-        raise Refused(f"{directory.name}: its `backup` in dr.toml has no `fetch_until`: which backup is old enough?")
-    source = _newest(directory, backup.folder, until) if backup.folder else ""
+    source = chosen(directory, backup, until)
     label: list[str] = []
 
     def fill(fresh: str) -> None:
         with _told(directory, fresh, tell):
-            if source:
+            if backup.folder:
                 _make(directory, "cp", "--archive", "--no-target-directory", source, fresh)
                 _refuse_tablespaces(directory, fresh)
             else:
@@ -115,7 +124,7 @@ def restore(
 
     _replace(directory, owner, fill)
     begun = [line.partition(": ")[2] for line in label[0].splitlines() if line.startswith("START TIME: ")]
-    return {"backup": source or backup.fetch[0], "begun": "".join(begun)}
+    return {"backup": source, "begun": "".join(begun)}
 
 
 def restored(directory: DataDirectory) -> str:
