@@ -78,8 +78,10 @@ class DatabaseRestore(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return facts
 
     def undo(self, here: Here, before: Evidence) -> Evidence:
-        """Shut it down; what it had before stays beside it."""
+        """Shut it down; what it had before stays beside it. A server that this step has not restored is left alone."""
         server = self._reach(here)
+        if server.restored() != _owner(here):
+            return before
         state = server.replay().state
         if state == "writable":
             raise Refused(f"{self.server} has become a primary, and stays that")

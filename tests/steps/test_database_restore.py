@@ -298,6 +298,8 @@ def test_what_the_server_had_is_kept_and_a_server_that_runs_is_left_alone(site: 
         here.run = "another"
         with pytest.raises(Refused, match=r"db2 runs \(standby\): stop it first"):
             STEP.apply(here)
+        STEP.undo(here, {"db2": "standby"})
+        assert site.second.answers()
         site.second.kill()
         was = site.data.stat().st_ino
         STEP.apply(here)
