@@ -48,7 +48,7 @@ unleash: build/unleash/.ready
 	$(PY) -m pytest tests/targets/test_unleash.py tests/targets/test_flag_stores.py
 
 bench: $(READY) $(PEERS)/.ready $(CLOUD)/.ready $(PATRONI)/.ready
-	@[ -x /usr/lib/postgresql/15/bin/repmgr ] || $(call apt,postgresql-15-repmgr) || \
+	@[ -x /usr/lib/postgresql/15/bin/repmgr ] || $(call apt-postgresql,postgresql-15-repmgr) || \
 	  echo "repmgr is not installed and cannot be from here (that takes root and Debian 12): it is not compared"
 	$(PY) -m benchmarks $(ARGS)
 
@@ -106,6 +106,12 @@ apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends $(1); }; } \
   </dev/null >/dev/null 2>&1; }
 
+# The same for what brings Debian's PostgreSQL, which would make a server and start it, but for this file.
+NO_SERVER := /etc/postgresql-common/createcluster.d/dr.conf
+apt-postgresql = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && mkdir -p $(dir $(NO_SERVER)) && \
+  echo 'create_main_cluster = false' >$(NO_SERVER) && \
+  { $(call apt,$(1)); status=$$?; rm -f $(NO_SERVER); [ $$status = 0 ]; }; }
+
 patroni-if-possible:
 	@$(MAKE) --no-print-directory $(PATRONI)/.ready || echo "Patroni is not installed: its tests are skipped"
 
@@ -116,6 +122,10 @@ debian:
 	done
 	@[ -x /usr/sbin/sshd ] || $(call apt,openssh-server) || \
 	  echo "sshd is not installed and cannot be from here (that takes root and apt-get): the tests over SSH are skipped"
+	@{ command -v pgbackrest >/dev/null && [ -x /usr/lib/postgresql/15/bin/postgres ]; } || \
+	  $(call apt-postgresql,pgbackrest postgresql-15) || \
+	  echo "pgBackRest and PostgreSQL 15 are not installed and cannot be from here (that takes root and Debian 12):" \
+	    "the restores by pgBackRest are skipped"
 
 # Resolved for every platform and Python at once, with the hashes of the index's files and no word of which index it was.
 # LocalStack's upstream is archived and newer versions of what it uses break it: its pins stay, only hashes are renewed.

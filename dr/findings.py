@@ -91,7 +91,9 @@ def explain(value: object, kind: Any, path: Path = ()) -> list[Finding]:
     try:
         msgspec.convert(value, kind, dec_hook=decode_hook)
     except msgspec.ValidationError as error:
-        return [Finding(path, _plain(str(error)))]
+        what = _plain(str(error))
+        field = what.partition(": ")[0]  # what a type checks by itself begins with the field that is wrong
+        return [Finding((*path, field) if isinstance(value, dict) and field in value else path, what)]
     return []
 
 

@@ -90,6 +90,12 @@ class Node:
         [found] = [child for child in process.children() if "startup" in " ".join(child.cmdline())]
         return found
 
+    def surround(self, **variables: str) -> None:
+        """From now on its programs, and those that it starts, have these variables, whoever runs them."""
+        words = ("env", *(f"{name}={value}" for name, value in variables.items()))
+        self._start = (*words, *self._start)
+        self.config = msgspec.structs.replace(self.config, start=self._start, prefix=(*words, *self.config.prefix))
+
     def back_up(self, folder: Path) -> None:
         """A backup of this server, as pg_basebackup makes it."""
         self.server.command(
@@ -373,8 +379,8 @@ def cluster(standbys: int = 1, empty: int = 0, *, release: int = 18) -> Iterator
         pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
     with reaping(), Workspace() as workspace:
         who = account.choose(workspace.directory)
-        if release == 16:
-            who = replace(who, binaries=release_16(who.binaries))
+        if release != 18:
+            who = replace(who, binaries=release_16(who.binaries) if release == 16 else release_15())
         first = Server(workspace, who, "db1", "not-a-secret")
         postgres.create(first)
         nodes = []
@@ -412,6 +418,14 @@ def release_16(binaries: Path) -> Path:
     found = binaries.parent.parent / "pginstall" / "bin"
     if not found.exists():
         pytest.skip("PostgreSQL 16 cannot be reached by the user that the servers run as")
+    return found
+
+
+def release_15() -> Path:
+    """Debian's PostgreSQL, of which its pgBackRest knows."""
+    found = Path("/usr/lib/postgresql/15/bin")
+    if not (found / "postgres").exists():
+        pytest.skip("PostgreSQL 15 is not installed (Debian 12: apt-get install postgresql-15)")
     return found
 
 

@@ -253,7 +253,7 @@ def test_whatever_is_given_as_a_parameter_it_is_taken_or_refused_in_words(given_
         ("  hold: 5s", "  hold: 5", "16:9: 5 is not a duration"),
         ("probe: http", "probe: htpp", "14:15: unknown probe 'htpp' (did you mean 'http'?)"),
         ("probe: http, ", "", "14:7: the field 'probe' is missing (known: http, replication, sql)"),
-        ("stages: [25,", "stages: [75,", "31:15: stages: the percentages must rise from stage to stage"),
+        ("stages: [25,", "stages: [75,", "31:52: stages: the percentages must rise from stage to stage"),
         ("settle: 1s", "settle: 1ms, errors: {}", "31:91: the field 'target' is missing"),
         ("    confirm: true", "    confirm: maybe", "36:18: expected true or false, got text"),
         ("  - parallel:", "  - id: x\n    parallel:", "28:5: unknown field 'id'"),

@@ -92,7 +92,7 @@ def test_what_is_wrong_with_one_environment_does_not_keep_another_from_being_use
         ('path = "flags.json"', "path = 7", "9:1: expected text, got a whole number"),
         ('path = "flags.json"\n', "", "7:1: the field 'path' is missing"),
         ('path = "flags.json"', 'paht = "flags.json"', "9:1: unknown field 'paht' (did you mean 'path'?)"),
-        ('dsn = "host', 'dsn = "password=x host', "11:1: dsn: it holds a password"),
+        ('dsn = "host', 'dsn = "password=x host', "13:1: dsn: it holds a password"),
         ('primary = "primary"', 'primary = "primry"', "19:1: the target 'reads' names 'primry', which is no Database"),
         ('standby = "standby"', 'standby = "flags"', "19:1: the target 'reads' names 'flags', which is no Database"),
         (

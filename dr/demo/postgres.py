@@ -185,8 +185,10 @@ def create(server: Server) -> None:
         "initdb", "--pgdata", server.data, "--username=postgres", "--pwfile", password_file,
         "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C",
         "--no-sync", "--no-instructions", "--wal-segsize=1",
-        *(f"--set={setting}={value}" for setting, value in SETTINGS.items()),
     )  # fmt: skip
+    # Not by initdb's --set, which is of PostgreSQL 16; tests take older releases, too.
+    with (server.data / "postgresql.conf").open("a", encoding="utf-8") as configuration:
+        configuration.writelines(f"{setting} = '{value}'\n" for setting, value in SETTINGS.items())
 
 
 def copy(primary: Server, standby: Server) -> None:

@@ -4,15 +4,15 @@ It can be opened while the server is down. SQL is connected when it is first nee
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
-from dr.targets.switching import DatabaseServer, Pulse, Situation
-from dr.targets.transport import fresh_directory, rewound_directory
+from dr.targets.switching import DatabaseServer, Pulse, Replay, Situation
+from dr.targets.transport import fresh_directory, rewound_directory, wal_archive
 from dr.targets.transport import server_sql as sql
 from dr.targets.transport.data_directory import Commands, DataDirectory
 from dr.targets.transport.dsn import Dsn, check_dsn
@@ -230,11 +230,14 @@ class PostgresqlDatabaseServer:
         self._directory.unfence()
 
     def promote(self) -> None:
-        if not self._is_standby():
-            return
-        self._rows("select pg_promote(false)")
+        if self._is_standby():
+            self._rows("select pg_promote(false)")
         while self._is_standby():
             self._wait(POLL, "did not become writable")
+        # Where a restore was held stands in the settings that every copy of this server gets: each would stop there.
+        [(has_target,)] = self._rows(sql.HAS_TARGET)
+        if has_target:
+            self._command(sql.FORGET_TARGET)
 
     def follow(self, upstream: str) -> None:
         [(literal,)] = self._rows("select quote_literal(%s)", [upstream])
@@ -249,11 +252,22 @@ class PostgresqlDatabaseServer:
         self._hang_up()
         fresh_directory.copy(self._directory, upstream, owner)
 
-    def restore(self, owner: str) -> Mapping[str, str]:
+    def backup(self, until: str) -> str:
+        return fresh_directory.chosen(self._directory, self._backup(), until)
+
+    def restore(self, owner: str, until: str, tell: Callable[[str], None]) -> Mapping[str, str]:
+        backup = self._backup()
+        self._hang_up()
+        return fresh_directory.restore(self._directory, backup, owner, until, tell)
+
+    def _backup(self) -> fresh_directory.Backup:
         if self._config.backup is None:
             raise Refused(f"{self._opening.name} has no `backup` in dr.toml")
-        self._hang_up()
-        return fresh_directory.restore(self._directory, self._config.backup, owner)
+        return self._config.backup
+
+    def replay(self) -> Replay:
+        command = self._config.backup.wal if self._config.backup else ""
+        return wal_archive.replay(self._directory, command, self._rows)
 
     def restored(self) -> str:
         return fresh_directory.restored(self._directory)

@@ -4,7 +4,7 @@ As in `protocols.py`: a call raises `TargetUnreachable` when the thing could not
 repeated.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -29,6 +29,20 @@ Pulse = Literal["answers", "overloaded", "starting", "refuses", "silent"]
 `overloaded`: it runs, and has no connection left. `starting`: it runs, and does not take any yet, or any more.
 `refuses`: nothing listens there. `silent`: no answer.
 """
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a server that was restored has replayed the archive."""
+
+    state: Literal["down", "replaying", "held", "exhausted", "starved", "writable"]
+    """`held`: it has stopped by itself, at the moment it was to stop at. `exhausted`: the archive has no more.
+    `starved`: the archive has more, or should have, and does not give it. `down`: it does not run."""
+    until: str = ""
+    """When the last transaction was committed that it has replayed; empty before the first one."""
+    file: str = ""
+    """The WAL file that it is at, where that can be seen."""
+    why: str = ""
+    """Why it is starved."""
 
 
 class DatabaseServer(Protocol):
@@ -183,12 +197,23 @@ class DatabaseServer(Protocol):
         """
         ...
 
-    def restore(self, owner: str) -> Mapping[str, str]:
-        """The same, from its newest backup, which is checked; which one that is.
+    def backup(self, until: str) -> str:
+        """Which backup `restore` would take, or what would fetch it. Raises Refused: there is none."""
+        ...
+
+    def restore(self, owner: str, until: str, tell: Callable[[str], None]) -> Mapping[str, str]:
+        """The same, from its newest backup, which is checked; which one that is. `tell` hears how far it is.
+
+        With `until`, a moment in UTC (`2023-05-15 13:59:59.000000+00`), from the newest backup that was complete then;
+        the replay of the archive will be held there.
 
         Raises:
-            Refused: as before; or there is no backup, or it is not whole.
+            Refused: as before; or there is no such backup, or it is not whole.
         """
+        ...
+
+    def replay(self) -> Replay:
+        """How far it has replayed what was archived since the backup; it may have been told to start just now."""
         ...
 
     def restored(self) -> str:

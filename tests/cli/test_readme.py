@@ -14,6 +14,7 @@ from localstack.instance import LocalStack
 from tests.cli.shell import PATIENCE, ROOT, environment, types
 from tests.cluster import LIMIT, cluster
 from tests.localstack_fixture import Buckets
+from tests.readme import shown_as
 
 BUCKETS = ("s3://dr-journal-mirror/", "s3://dr-journal/")
 
@@ -36,13 +37,6 @@ def test_what_the_readme_shows_of_a_home_works_on_localstack(
     assert "finished: " in done.stdout
     assert done.stdout.count(": the same") == 2
     assert types(tmp_path)[-1] == "run-ended"
-
-
-def shown_as(mark: str, language: str) -> str:
-    """The block of that language between two marks."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    marked = readme.partition(f"<!-- {mark} -->\n")[2].partition(f"<!-- /{mark} -->")[0]
-    return marked.partition(f"```{language}\n")[2].partition("```")[0]
 
 
 def test_the_heartbeat_is_written_through_the_pool_and_read_as_the_runbooks_read_it() -> None:

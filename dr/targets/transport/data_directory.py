@@ -59,6 +59,8 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     """Where the latest checkpoint stands in the WAL; of a server that was shut down, its last record."""
     timeline: int
     system: str
+    segment: int
+    """Bytes of a WAL file."""
 
     @property
     def clean(self) -> bool:
@@ -106,6 +108,7 @@ class DataDirectory:
                 position=position_of(fields["Latest checkpoint location"]),
                 timeline=int(fields["Latest checkpoint's TimeLineID"]),
                 system=fields["Database system identifier"],
+                segment=int(fields["Bytes per WAL segment"]),
             )
         except (KeyError, ValueError):
             raise TargetUnreachable(f"{self.name}: pg_controldata: {said.words()}") from None

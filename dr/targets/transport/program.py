@@ -30,10 +30,19 @@ class Said(msgspec.Struct, frozen=True):
     out: str
     error: str
 
+    def crash(self) -> str:
+        """The signal that ended it, by its name; empty when it ended by itself. 128 is added where a shell says it."""
+        number = -self.status if self.status < 0 else self.status - 128
+        return next((known.name for known in signal.Signals if known == number), "")
+
     def words(self) -> str:
-        """What it complained about, on one line."""
+        """What it complained about, on one line. What is too long is cut in its middle: why it ended comes last."""
         text = " ".join((self.error.strip() or self.out.strip()).split())
-        return text[:MOST_WORDS] or f"status {self.status}"
+        if len(text) > MOST_WORDS:
+            text = f"{text[: MOST_WORDS // 3]} … {text[-MOST_WORDS * 2 // 3 :]}"
+        if crash := self.crash():
+            return f"{text}; ended by {crash}".removeprefix("; ")
+        return text or f"status {self.status}"
 
 
 class Begun(Protocol):

@@ -73,6 +73,20 @@ ORIGIN: Final = """
 POSITION: Final = """
     select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end) - '0/0'
 """
+# A standby that has asked all its sources for WAL in vain sleeps in this wait until it asks them again. Where they take
+# longer to answer than it would sleep, it does not sleep at all.
+REPLAY: Final = """
+    select case when not pg_is_in_recovery() then 'writable'
+                when pg_is_wal_replay_paused() then 'held'
+                when exists (select from pg_stat_activity
+                              where backend_type = 'startup' and wait_event = 'RecoveryRetrieveRetryInterval')
+                then 'exhausted' else 'replaying' end,
+           coalesce(to_char(pg_last_xact_replay_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), ''),
+           (select setting::float8 / 1000 from pg_settings where name = 'wal_retrieve_retry_interval')
+"""
+HAS_TARGET: Final = "select current_setting('recovery_target_time') <> ''"
+MAY_FORGET_TARGET: Final = "select has_parameter_privilege('recovery_target_time', 'alter system')"
+FORGET_TARGET: Final = "alter system reset recovery_target_time"
 _SIGNS: Final[dict[str, Pulse]] = {
     "too many clients": "overloaded",
     "too many connections": "overloaded",

@@ -7,7 +7,7 @@ import pytest
 
 from dr.demo import wait
 from dr.targets.protocols import TargetUnreachable
-from dr.targets.transport.program import MOST_OUTPUT, Started, run
+from dr.targets.transport.program import MOST_OUTPUT, MOST_WORDS, Started, run
 
 
 def soon(seconds: float = 30.0) -> float:
@@ -22,6 +22,28 @@ def test_arguments_arrive_as_they_are_and_no_shell_sees_them() -> None:
 def test_what_it_complains_about_is_told_on_one_line() -> None:
     said = run("db1", [sys.executable, "-c", "import sys; sys.exit('no\\n  such thing')"], soon())
     assert (said.status, said.words()) == (1, "no such thing")
+
+
+def test_of_many_words_the_last_are_kept_because_they_say_why_it_ended() -> None:
+    words = run("db1", ["sh", "-c", 'seq 1000 >&2; echo "ERROR: no room" >&2; exit 1'], soon()).words()
+    assert words.startswith("1 2 3 ")
+    assert words.endswith(" ERROR: no room")
+    assert len(words) < 2 * MOST_WORDS
+
+
+@pytest.mark.parametrize(
+    "script, words",
+    [
+        ("kill -SEGV $$", "ended by SIGSEGV"),
+        ("echo at work >&2; kill -KILL $$", "at work; ended by SIGKILL"),
+        ('sh -c "kill -SEGV \\$\\$"; exit 139', "ended by SIGSEGV"),
+    ],
+)
+def test_one_that_crashed_is_told_from_one_that_says_no(script: str, words: str) -> None:
+    said = run("db1", ["sh", "-c", script], soon())
+    assert said.crash()
+    assert said.words().endswith(words)
+    assert not run("db1", ["sh", "-c", "exit 74"], soon()).crash()
 
 
 def test_a_program_that_is_not_there_is_unreachable() -> None:
