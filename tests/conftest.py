@@ -1,6 +1,8 @@
 """Real parts for every test that needs them."""
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,7 +15,22 @@ from tests.sshd import Fleet, fleet
 settings.register_profile("dr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dr")
 
+# A shell that starts this process in the background has it ignore Ctrl-C, and with it all that it starts: a test that
+# interrupts a program would wait for its end for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+HERE = Path(__file__).parent
+COVERED = (HERE / "core", HERE / "audit")
+"""Tests that the coverage of `dr/core` and `dr/audit` comes from: their own."""
+
 pytest_plugins = ["tests.keyring", "tests.localstack_fixture", "tests.moto_fixture"]
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Keep coverage away from the other tests: it takes two to three times the processor time, whatever a test runs."""
+    for item in items:
+        if not any(item.path.is_relative_to(folder) for folder in COVERED):
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,11 @@ def test_some_are_named_together_with_how_many_there_are() -> None:
         needed("2 of 3", 4, "web")
 
 
+def test_all_and_as_many_as_there_are_can_be_asked_for() -> None:
+    for text in ("all", "1 of 3", "3 of 3"):
+        check_quorum(text)
+
+
 @pytest.mark.parametrize("text", ["4 of 3", "10 of 9"])
 def test_more_than_there_are_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is more than"):
