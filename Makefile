@@ -38,9 +38,10 @@ localstack: $(CLOUD)/.ready
 
 test: lint debian localstack-if-possible patroni-if-possible
 	$(PY) -m coverage erase
-	@place=$$(mktemp -d $(MEMORY)/dr-tests.XXXXXX); trap 'rm -rf "$$place"' EXIT; trap 'exit 130' INT TERM; \
-	TMPDIR=$$place $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --cov --cov-report= $(ARGS)
+	@place=$$(mktemp -d $(MEMORY)/dr-tests.XXXXXX); chmod 711 "$$place"; trap 'rm -rf "$$place"' EXIT; trap 'exit 130' INT TERM; \
+	TMPDIR=$$place $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder -p tests.covered $(ARGS)
 	@echo "core and audit: every branch, by their own tests"
+	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --fail-under=100
 
 lint: $(READY)

@@ -1,8 +1,7 @@
 """Real parts for every test that needs them."""
 
 import signal
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,18 +18,7 @@ settings.load_profile("dr")
 # interrupts a program would wait for its end for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-HERE = Path(__file__).parent
-COVERED = (HERE / "core", HERE / "audit")
-"""Tests that the coverage of `dr/core` and `dr/audit` comes from: their own."""
-
 pytest_plugins = ["tests.keyring", "tests.localstack_fixture", "tests.moto_fixture"]
-
-
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Keep coverage away from the other tests: it takes two to three times the processor time, whatever a test runs."""
-    for item in items:
-        if not any(item.path.is_relative_to(folder) for folder in COVERED):
-            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")

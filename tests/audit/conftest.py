@@ -62,7 +62,7 @@ def thirty(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return machine
 
 
-@pytest.fixture(params=["memory", pytest.param("LocalStack", marks=pytest.mark.no_cover)])
+@pytest.fixture(params=["memory", pytest.param("LocalStack", marks=pytest.mark.untraced)])
 def attackable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket | S3Bucket]:
     """A bucket in which whoever may delete can remove versions. Memory's alone would hide what S3 does differently."""
     if request.param == "memory":
