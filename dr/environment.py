@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from dr.audit.keys import check_identity, check_key
 from dr.core.duration import decode_hook
 from dr.core.runbook import Name
 from dr.core.secret import SecretRef, check_reference
-from dr.core.step import target_fields
+from dr.core.step import placed_target_fields
 from dr.errors import UsageError
 from dr.findings import Path as ValuePath
 from dr.findings import Place, did_you_mean, explain, text_of, wrong
@@ -118,12 +119,13 @@ class Config:
                 config = msgspec.convert(raw, kind, dec_hook=decode_hook)
                 targets[target] = absolute_paths(config, self.path.parent.absolute())
         for target, config in targets.items():
-            for other, role in target_fields(config):
+            where: ValuePath = ("environments", name, "targets", target)
+            for path, other, role in placed_target_fields(config, where):
                 if other in spec.targets and (other not in targets or role.protocol in targets[other].speaks):
                     continue
                 what = f"the target {target!r} names {other!r}, which is no {role.protocol} of this environment"
                 what += did_you_mean(other, (known for known in targets if role.protocol in targets[known].speaks))
-                findings.append((place(self._text, ("environments", name, "targets", target)), what))
+                findings.append((place(self._text, path), what))
         if findings:
             findings.sort(key=lambda found: (found[0].line, found[0].column))
             raise wrong(str(self.path), findings)
@@ -181,13 +183,17 @@ def _check_passphrase(text: str) -> None:
 
 def place(text: str, path: ValuePath) -> Place:
     """Where the value at `path` is written, as far as lines tell: its table, then its key. tomllib has no positions."""
-    table, best, depth = "", Place(1, 1), 0
+    best, depth = Place(1, 1), 0
+    table: list[str | int] = []
+    lists: Counter[str] = Counter()
     for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        header = re.match(r"\s*(\[+)\s*([^\]]+?)\s*\]+", line)
         if header:
-            table = re.sub(r"[\s\"']", "", header[1])
+            name = re.sub(r"[\s\"']", "", header[2])
+            table = [*name.split("."), *([lists[name]] if len(header[1]) > 1 else [])]
+            lists[name] += 1
         key = re.match(r"\s*([A-Za-z0-9_-]+)\s*=", line)
-        names = [*table.split("."), key[1]] if key and table else table.split(".")
+        names = [*table, key[1]] if key and table else table
         here = len(_common(names, path))
         if here == min(len(names), len(path)) and here > depth:
             depth, best = here, Place(number, len(line) - len(line.lstrip()) + 1)
@@ -211,7 +217,7 @@ def _is_path(kind: msgspec.inspect.Type) -> bool:
     return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("path"))
 
 
-def _common(names: list[str], path: ValuePath) -> list[str]:
+def _common(names: Sequence[str | int], path: ValuePath) -> list[str | int]:
     return [name for name, part in zip(names, path, strict=False) if name == part]
 
 

@@ -28,6 +28,7 @@ from dr.targets.pgbouncer_pool import PgbouncerPool
 from dr.targets.postgresql_server import PostgresqlServer
 from dr.targets.protocols import TargetConfig
 from dr.targets.transport.pooled_server import PooledServer
+from tests import data_directory
 from tests.bouncer import BINARY
 from tests.here import Secrets, opened
 from tests.sshd import Fleet
@@ -381,8 +382,8 @@ def cluster(standbys: int = 1, empty: int = 0, *, release: int = 18) -> Iterator
         who = account.choose(workspace.directory)
         if release != 18:
             who = replace(who, binaries=release_16(who.binaries) if release == 16 else release_15())
-        first = Server(workspace, who, "db1", "not-a-secret")
-        postgres.create(first)
+        first = Server(workspace, who, "db1", data_directory.PASSWORD)
+        data_directory.create(first, who, workspace)
         nodes = []
         for number in range(1 + standbys + empty):
             server = first.another(f"db{number + 1}") if number else first

@@ -1,5 +1,6 @@
 """Real parts for every test that needs them."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,10 @@ from tests.sshd import Fleet, fleet
 # No test is a claim about time: a loaded machine is slow at making examples, too.
 settings.register_profile("dr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dr")
+
+# A shell that starts this process in the background has it ignore Ctrl-C, and with it all that it starts: a test that
+# interrupts a program would wait for its end for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.keyring", "tests.localstack_fixture", "tests.moto_fixture"]
 

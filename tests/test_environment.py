@@ -93,8 +93,13 @@ def test_what_is_wrong_with_one_environment_does_not_keep_another_from_being_use
         ('path = "flags.json"\n', "", "7:1: the field 'path' is missing"),
         ('path = "flags.json"', 'paht = "flags.json"', "9:1: unknown field 'paht' (did you mean 'path'?)"),
         ('dsn = "host', 'dsn = "password=x host', "13:1: dsn: it holds a password"),
-        ('primary = "primary"', 'primary = "primry"', "19:1: the target 'reads' names 'primry', which is no Database"),
-        ('standby = "standby"', 'standby = "flags"', "19:1: the target 'reads' names 'flags', which is no Database"),
+        ('primary = "primary"', 'primary = "primry"', "23:1: the target 'reads' names 'primry', which is no Database"),
+        ('standby = "standby"', 'standby = "flags"', "24:1: the target 'reads' names 'flags', which is no Database"),
+        (
+            'path = "flags.json"',
+            'path = "flags.json"\n  ssh = "web1"',
+            "10:3: the target 'flags' names 'web1', which is no HostGroup",
+        ),
         (
             "[environments.drill]",
             "[enviroments.drill]",
@@ -111,6 +116,31 @@ def test_what_is_wrong_with_one_environment_does_not_keep_another_from_being_use
 def test_each_error_is_named_where_it_stands(tmp_path: Path, before: str, after: str, told: str) -> None:
     assert before in TEXT
     assert any(line.startswith(told) for line in wrong(tmp_path, TEXT.replace(before, after, 1)))
+
+
+POOL = """
+[environments.shop.targets.pool]
+type = "pgbouncer-pool"
+path = "pgbouncer.ini"
+console = "127.0.0.1:6432"
+entries = ["shop"]
+
+[[environments.shop.targets.pool.servers]]
+server = "db1"
+at = "127.0.0.1:5432"
+
+[[environments.shop.targets.pool.servers]]
+server = "db2"
+at = "127.0.0.2:5432"
+"""
+
+
+def test_a_target_named_in_a_list_of_tables_is_wrong_in_the_table_that_names_it(tmp_path: Path) -> None:
+    first = len(TEXT.splitlines()) + POOL.splitlines().index('server = "db1"') + 1
+    assert [line.split(", which")[0] for line in wrong(tmp_path, TEXT + POOL)] == [
+        f"{first}:1: the target 'pool' names 'db1'",
+        f"{first + 4}:1: the target 'pool' names 'db2'",
+    ]
 
 
 def test_all_errors_of_an_environment_are_named_at_once(tmp_path: Path) -> None:

@@ -1,35 +1,15 @@
 """`[journal]` of `dr.toml`: where runs are recorded."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 
-from dr.audit.place import Place, bucket_and_prefix
-from dr.core.duration import Duration
+from dr.audit.place import Place, StoreSpec, bucket_and_prefix
 
 DIRECTORY = "journal"
 """Where the journal is when nobody says."""
 REGIONAL = ("region", "kms_key")
 """What a mirror does not share with the home unless it says so."""
-
-
-class StoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a store is reached, and how objects are kept in it."""
-
-    region: str | None = None
-    endpoint: str | None = None
-    """Of something else than AWS that speaks its protocol, such as LocalStack."""
-    profile: str | None = None
-    role: str | None = None
-    """ARN of a role that is assumed."""
-    storage_class: Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"] | None = None
-    kms_key: str | None = None
-    """Objects are encrypted with this KMS key."""
-    object_lock: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
-    """How objects are locked; without it the bucket's default holds."""
-    retention: Duration | None = None
-    """For how long an object is locked."""
 
 
 class MirrorSpec(StoreSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,15 +88,4 @@ def _mirror(spec: JournalSpec, mirror: str | MirrorSpec) -> Place:
 
 def _place(url: str, spec: StoreSpec) -> Place:
     bucket, prefix = bucket_and_prefix(url)
-    return Place(
-        bucket=bucket,
-        prefix=prefix,
-        region=spec.region,
-        endpoint=spec.endpoint,
-        profile=spec.profile,
-        role=spec.role,
-        storage_class=spec.storage_class,
-        kms_key=spec.kms_key,
-        object_lock=spec.object_lock,
-        retention=float(spec.retention or 0.0),
-    )
+    return Place(bucket=bucket, prefix=prefix, **{name: getattr(spec, name) for name in StoreSpec.__struct_fields__})

@@ -6,20 +6,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from dr.core.duration import Duration
+
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PREFIX = re.compile(r"([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?")
 """What all tools, proxies and listings carry unharmed; other letters have got lost between pages of a listing."""
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the store is, and how its objects are kept.
+class StoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a store is reached, and how objects are kept in it."""
 
-    Raises:
-        ValueError: for what S3 would refuse later, in the middle of a run.
-    """
-
-    bucket: str
-    prefix: str = ""
     region: str | None = None
     """None: what the profile or the environment says."""
     endpoint: str | None = None
@@ -32,16 +28,27 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     kms_key: str | None = None
     """Objects are encrypted with this KMS key (SSE-KMS)."""
     object_lock: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
-    """None leaves it to the bucket's default."""
-    retention: float = 0.0
-    """Seconds for which an object is locked."""
+    """How objects are locked; None leaves it to the bucket's default."""
+    retention: Duration | None = None
+    """For how long an object is locked."""
+
+
+class Place(StoreSpec, frozen=True, kw_only=True):
+    """Where the store is, and how its objects are kept.
+
+    Raises:
+        ValueError: for what S3 would refuse later, in the middle of a run.
+    """
+
+    bucket: str
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         if not BUCKET.fullmatch(self.bucket):
             raise ValueError(f"{self.bucket!r} is not the name of a bucket")
         if not PREFIX.fullmatch(self.prefix) or ".." in self.prefix:
             raise ValueError(f"the prefix {self.prefix!r} has other characters than A-Z a-z 0-9 - _ . and single /")
-        if (self.object_lock is not None) != (self.retention > 0):
+        if (self.object_lock is None) == bool(self.retention):
             raise ValueError("object_lock and retention go together: how objects are locked, and for how long")
 
     @property

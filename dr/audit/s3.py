@@ -105,7 +105,7 @@ class S3Store:
             kept["StorageClass"] = self._place.storage_class
         if self._place.kms_key:
             kept |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._place.kms_key}
-        if self._place.object_lock:
+        if self._place.object_lock and self._place.retention:
             until = datetime.now(UTC) + timedelta(seconds=self._place.retention)
             kept |= {"ObjectLockMode": self._place.object_lock, "ObjectLockRetainUntilDate": until}
         return kept

@@ -12,6 +12,9 @@ import msgspec
 Evidence = Mapping[str, object]
 """What was seen or said, as JSON values; it goes into the journal."""
 
+FieldPath = tuple[str | int, ...]
+"""Keys and positions that lead to a field."""
+
 Reversal = Literal["undo", "nothing-to-undo", "impossible"]
 """Whether a step can be compensated.
 
@@ -174,28 +177,35 @@ def target(protocol: type, *, may_be_down: bool = False) -> msgspec.Meta:
 
 def target_fields(value: object) -> Iterator[tuple[str, TargetRole]]:
     """Each target named in `value` (a Struct, a tuple or a list of them, to any depth) with the role it must play."""
+    return ((name, role) for _, name, role in placed_target_fields(value, ()))
+
+
+def placed_target_fields(value: object, path: FieldPath) -> Iterator[tuple[FieldPath, str, TargetRole]]:
+    """The same, each with the path of its field as it is written; `path` is that of `value`."""
     if isinstance(value, tuple | list):
-        for item in value:
-            yield from target_fields(item)
+        for number, item in enumerate(value):
+            yield from placed_target_fields(item, (*path, number))
     elif isinstance(value, msgspec.Struct):
-        for name, role in _fields_of(type(value)):
+        for name, written, role in _fields_of(type(value)):
             content = getattr(value, name)
             if role is None:
-                yield from target_fields(content)
+                yield from placed_target_fields(content, (*path, written))
             elif content is not None:
-                yield content, role
+                yield (*path, written), content, role
 
 
-_roles: dict[type[msgspec.Struct], tuple[tuple[str, TargetRole | None], ...]] = {}
+_roles: dict[type[msgspec.Struct], tuple[tuple[str, str, TargetRole | None], ...]] = {}
 
 
-def _fields_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, TargetRole | None], ...]:
+def _fields_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, str, TargetRole | None], ...]:
     """Fields of a type that name a target or may hold something that does. Remembered: a runbook has 1,000 steps."""
     if kind not in _roles:
         info = msgspec.inspect.type_info(kind)
         assert isinstance(info, msgspec.inspect.StructType)
         roles = ((field, _role(field.type)) for field in info.fields)
-        _roles[kind] = tuple((field.name, role) for field, role in roles if role or not _is_plain(field.type))
+        _roles[kind] = tuple(
+            (field.name, field.encode_name, role) for field, role in roles if role or not _is_plain(field.type)
+        )
     return _roles[kind]
 
 

@@ -7,11 +7,11 @@ check mode predicts no change, it is in place. A task that check mode cannot pre
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from dr.core.quorum import Quorum, check_quorum, needed
+from dr.core.quorum import Quorum, Standing, check_quorum, needed, ours, stood
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, Unknown, target
 from dr.targets.protocols import Play, PlaybookHosts, TaskEnd
 
@@ -23,8 +23,6 @@ MOST_WORDS = 300
 Playbook = Annotated[str, msgspec.Meta(pattern=r"^(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_./-]*\.ya?ml$", max_length=200)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Tag = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$", max_length=100)]
-
-Standing = Literal["in_place", "not_in_place", "unknown"]
 
 
 class PlaybookRun(
@@ -94,18 +92,18 @@ class PlaybookRun(
     def undo(self, here: Here, before: Evidence) -> Evidence:
         """On every host on which it was not in place before, also where it was applied only in part."""
         assert self.undo_with is not None
-        hosts = _ours(before)
+        hosts = ours(before)
         if not hosts:  # an empty limit would be no limit
             return {}
         play = msgspec.structs.replace(self._play(self.undo_with), limit=",".join(hosts), tags=())
         return self._change(here, play, "all")
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
-        seen, ours = self._look(here), _ours(before)
-        left = [host for host in seen.names("in_place") if host in ours]
+        seen, mine = self._look(here), ours(before)
+        left = [host for host in seen.names("in_place") if host in mine]
         # Where it could not be seen before, and now it is in place, nobody can tell whose work that is.
-        unclear = [host for host in seen.names("in_place") if host in _names(before, "unknown")]
-        unseen = [host for host in ours if host not in {*seen.names("in_place"), *seen.names("not_in_place")}]
+        unclear = [host for host in seen.names("in_place") if host in stood(before, "unknown")]
+        unseen = [host for host in mine if host not in {*seen.names("in_place"), *seen.names("not_in_place")}]
         if left:
             return NotInPlace({**seen.evidence(), "findings": [f"still in place on {', '.join(left[:MOST_TOLD])}"]})
         if unseen:
@@ -195,15 +193,6 @@ def _listener(here: Here, tasks: list[TaskEnd], *, aloud: bool) -> Callable[[Tas
                 here.say(_say(task))
 
     return heard
-
-
-def _ours(before: Evidence) -> list[str]:
-    """The hosts on which the step may have brought the effect about."""
-    return _names(before, "not_in_place")
-
-
-def _names(before: Evidence, standing: Standing) -> list[str]:
-    return msgspec.convert(before[standing], list[str])
 
 
 def _say(task: TaskEnd, *, host: bool = True) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final
 
 import msgspec
 
-from dr.core.quorum import Quorum, check_quorum, needed
+from dr.core.quorum import Quorum, check_quorum, needed, ours, stood
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, OutOfTime, Reversal, Step, Unknown, target
 from dr.targets.protocols import HostAnswer, HostGroup
 
@@ -107,16 +107,16 @@ class SshCommand(
     def undo(self, here: Here, before: Evidence) -> Evidence:
         """On every host on which it was not in place before, also where it may have been applied only in part."""
         assert self.undo_with is not None
-        hosts = _ours(before)
+        hosts = ours(before)
         return self._claim(self._act(here, self.undo_with, hosts, len(hosts)), len(hosts), 0)
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         seen = self._look(here)
-        ours = set(_ours(before))
-        left = [host for host in seen.in_place if host in ours]
+        mine = set(ours(before))
+        left = [host for host in seen.in_place if host in mine]
         # Where it could not be seen before, and now it is in place, nobody can tell whose work that is.
-        unclear = [host for host in seen.in_place if host not in ours and host not in _names(before, "in_place")]
-        unseen = [host for host in seen.unknown if host in ours]
+        unclear = [host for host in seen.in_place if host not in mine and host not in stood(before, "in_place")]
+        unseen = [host for host in seen.unknown if host in mine]
         if left:
             return NotInPlace({**seen.evidence(), "findings": [f"still in place on {_list(left)}"]})
         if unseen:
@@ -216,15 +216,6 @@ def _may_go_on(here: Here) -> bool:
     except OutOfTime:  # the answers so far are worth more
         return False
     return True
-
-
-def _ours(before: Evidence) -> list[str]:
-    """The hosts on which the step may have brought the effect about."""
-    return _names(before, "not_in_place")
-
-
-def _names(before: Evidence, group: str) -> list[str]:
-    return msgspec.convert(before[group], list[str])
 
 
 def _words(answer: HostAnswer, *, name: bool = True) -> str:

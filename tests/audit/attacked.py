@@ -29,7 +29,7 @@ class Untouched(msgspec.Struct, frozen=True):
 
 @dataclass
 class Instead:
-    """A `Store` as its reader finds it when an insider wrote one of the objects: what lies elsewhere stands for it.
+    """A `Store` as its reader finds it when an insider wrote some of the objects: what lies elsewhere stands for them.
 
     So each of thousands of forged objects, listed and read as the store really has it, costs one put and one read, and
     not a copy of all the others.
@@ -38,16 +38,17 @@ class Instead:
     name: str
     store: Store
     untouched: Mapping[str, Untouched]
-    key: str
-    forged: Stored
+    forged: Mapping[str, Stored]
+    """By key, what stands for it."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
         for key, found in self.untouched.items():
             if key.startswith(prefix) and key > after:
-                yield msgspec.structs.replace(self.forged, key=key) if key == self.key else found.stored
+                yield msgspec.structs.replace(self.forged.get(key, found.stored), key=key)
 
     def read(self, stored: Stored) -> bytes:
-        return self.store.read(self.forged) if stored.key == self.key else self.untouched[stored.key].data
+        forged = self.forged.get(stored.key)
+        return self.untouched[stored.key].data if forged is None else self.store.read(forged)
 
     def create(self, key: str, data: bytes, *, within: float) -> None:
         raise AssertionError("who verifies writes nothing")
@@ -124,9 +125,13 @@ class Attacked:
     def keys(self, prefix: str) -> list[str]:
         return sorted(key for key in self.written if key.startswith(prefix))
 
-    def instead(self, key: str, forged: Stored) -> "Instead":
-        """The store with an object that lies elsewhere standing for one of its own."""
-        return Instead(self.store.name, self.store, self._untouched, key, forged)
+    def instead(self, forged: Mapping[str, Stored]) -> Instead:
+        """The store with other objects standing for some of its own."""
+        return Instead(self.store.name, self.store, self._untouched, forged)
+
+    def swapped(self, one: str, other: str) -> Instead:
+        """The store with two of its objects standing for each other."""
+        return self.instead({one: self._untouched[other].stored, other: self._untouched[one].stored})
 
     # What a reader finds.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import dr.audit.s3_client  # noqa: F401 - before the first test, so that its lines are covered whoever is the first to load it
 from dr.audit.journal import LocalJournal
 from dr.audit.stored import StoredRun
 from localstack.instance import CREDENTIALS, LocalStack
@@ -61,7 +62,7 @@ def thirty(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return machine
 
 
-@pytest.fixture(params=["memory", "LocalStack"])
+@pytest.fixture(params=["memory", pytest.param("LocalStack", marks=pytest.mark.untraced)])
 def attackable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket | S3Bucket]:
     """A bucket in which whoever may delete can remove versions. Memory's alone would hide what S3 does differently."""
     if request.param == "memory":

@@ -115,7 +115,7 @@ def test_each_flipped_byte_of_a_line_is_seen(number: int, home: Attacked) -> Non
     home.put_all(flips)
     unseen = []
     for item in home.store.list("flipped/"):
-        seen = home.of_ledger(home.instead(key(number), item))
+        seen = home.of_ledger(home.instead({key(number): item}))
         if number < LINES[-1]:
             assert seen.tampered[0].startswith((f"line {number} of ", f"line {number + 1} of "))
         if not seen.tampered and not seen.missing:

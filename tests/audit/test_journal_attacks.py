@@ -51,6 +51,8 @@ def test_an_edited_entry_is_not_resumed_and_nothing_is_changed(stored: StoredRun
 
     with pytest.raises(JournalBroken, match="entry 13: it does not follow entry 12: that entry was changed"):
         stored.resume(ME)
+    with pytest.raises(JournalBroken, match="entry 13: it does not follow entry 12: that entry was changed"):
+        stored.judge(None)
     assert {path.name: path.read_bytes() for path in stored.directory.iterdir()} == before
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from dr.audit.journal_spec import place_of
 from dr.audit.place import Place
+from dr.core.duration import Duration
 from dr.environment import load_config
 from dr.errors import RunbookWrong
 
@@ -47,7 +48,7 @@ def test_everything_that_is_said_of_the_home_arrives(tmp_path: Path) -> None:
         storage_class="STANDARD_IA",
         kms_key="alias/journal",
         object_lock="COMPLIANCE",
-        retention=90 * 86400.0,
+        retention=Duration(90 * 86400),
     )
 
 

@@ -14,6 +14,7 @@ from dr.core.step import (
     Step,
     TargetRole,
     Unknown,
+    placed_target_fields,
     target,
     target_fields,
 )
@@ -44,6 +45,12 @@ class Reaching(Step, frozen=True):
     note: Annotated[str, msgspec.Meta(max_length=80)] = "store"
 
 
+class Renamed(msgspec.Struct, frozen=True, rename={"where": "store"}):
+    where: Annotated[str, target(Flags)]
+    checks: tuple[Probe, ...]
+    limit: float | None = None
+
+
 class Seen(Step, frozen=True):
     kind: ClassVar[str] = "seen"
     what: ClassVar[Observation] = Unknown("?")
@@ -56,6 +63,15 @@ def test_a_target_that_a_step_names_is_found_wherever_it_stands() -> None:
     step = Reaching(store="flags", probes=(Probe(at="web"), Probe(at="shop")), named=[Probe(at="api")])
     assert step.targets() == ("flags", "web", "shop", "api")
     assert {role for _, role in target_fields(step)} == {TargetRole("Flags")}
+
+
+def test_the_field_of_a_target_is_named_as_it_is_written() -> None:
+    step = Renamed(where="flags", checks=(Probe(at="api"), Probe(at="web")))
+    assert [(path, name) for path, name, _ in placed_target_fields(step, ("with",))] == [
+        (("with", "store"), "flags"),
+        (("with", "checks", 0, "at"), "api"),
+        (("with", "checks", 1, "at"), "web"),
+    ]
 
 
 def test_a_target_that_may_be_left_out_is_found_when_it_is_named() -> None:
@@ -79,6 +95,7 @@ def test_a_field_that_a_step_does_not_have_is_refused() -> None:
 def test_a_step_that_says_nothing_cannot_be_observed_takes_no_time_and_lists_nothing() -> None:
     """Safety rule 4."""
     assert isinstance(Bare().observe(NOWHERE), Unknown)
+    assert Bare().reverses() == "nothing-to-undo"
     assert Bare().takes() == 0
     assert Bare().preview(NOWHERE) is None
 

@@ -261,7 +261,8 @@ def test_a_standby_that_lacks_what_the_stopped_primary_wrote_is_not_promoted_by_
     with Writer(servers) as client:
         with pytest.raises(Died):
             make(servers, HASTY, fault=die)
-        with pytest.raises(SwitchedBack, match="db2 did not replay what its primary had written in time"):
+        # When the time is over, it may just have been asked how far it is.
+        with pytest.raises(SwitchedBack, match=r"db2 did not (replay what its primary had written|answer) in time"):
             make(servers, HASTY)
         client.goes_on()
         assert not servers.second.writable()
