@@ -38,6 +38,7 @@ def lost() -> Iterator[Lost]:
         stanza = Stanza(servers)
         stanza.create()
         stanza.run("backup", "--type=full")
+        backed_up = servers.first.ask("select clock_timestamp()::text")
         with servers.first.server.connect() as primary:
 
             def write(*numbers: int) -> None:
@@ -58,6 +59,9 @@ def lost() -> Iterator[Lost]:
             wait.until(lambda: primary.execute(failed).fetchone() == (True,), LIMIT, "the archiving fails")
             stanza.archive_by("pgbackrest --stanza=shop archive-push %p")
             stanza.archive_all()
+            # pgBackRest knows when a backup ended to the second, and takes it for none that was complete within that.
+            later = f"select date_trunc('second', clock_timestamp()) > '{backed_up}'"
+            wait.until(lambda: primary.execute(later).fetchone() == (True,), LIMIT, "the next second")
             [moment] = primary.execute("select clock_timestamp()::text").fetchone() or ()
             primary.execute("delete from orders")
             write(12)

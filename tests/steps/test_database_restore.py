@@ -13,7 +13,10 @@ from dr.steps.database_restore import DatabaseRestore
 from dr.targets.postgresql_server import PostgresqlServer
 from dr.targets.protocols import Refused
 from dr.targets.switching import DatabaseServer
+from dr.targets.transport import wal_archive
+from dr.targets.transport.data_directory import DataDirectory
 from dr.targets.transport.fresh_directory import Backup
+from dr.targets.transport.wal_archive import Wanted, wanted_by
 from tests.cluster import LIMIT, Cluster, cluster
 from tests.here import World
 
@@ -54,6 +57,15 @@ class Site:
         """Have all that was written archived, and wait for that."""
         last = self.first.ask("select pg_walfile_name(pg_switch_wal())")
         wait.until((self.archive_folder / last).exists, LIMIT, "it is archived")
+
+    def archive_with_a_gap(self) -> Path:
+        """Have some WAL files archived; the one to be taken away."""
+        self.archive()
+        for number in (8, 9):
+            self.insert(number)
+            self.first.ask("select pg_switch_wal()")
+        self.archived()
+        return sorted(self.archive_folder.iterdir())[-2]
 
     def now(self) -> str:
         return str(self.first.ask("select clock_timestamp()::text"))
@@ -252,12 +264,7 @@ def test_a_moment_is_written_with_its_zone(until: str) -> None:
 
 
 def test_a_wal_file_that_comes_late_is_waited_for_no_longer_once_it_is_there(site: Site) -> None:
-    site.archive()
-    for number in (8, 9):
-        site.insert(number)
-        site.first.ask("select pg_switch_wal()")
-    site.archived()
-    missing = sorted(site.archive_folder.iterdir())[-2]
+    missing = site.archive_with_a_gap()
     held = missing.rename(site.folder / missing.name)
     with pytest.raises(Refused, match=f"WAL file {missing.name} is missing from the archive, which has"):
         site.restore(folder=str(site.folder), wal=site.wal)
@@ -266,6 +273,24 @@ def test_a_wal_file_that_comes_late_is_waited_for_no_longer_once_it_is_there(sit
         STEP.apply(here)
     assert site.servers.ids(site.second) == {8, 9}
     assert not [*site.data.glob("dr.probe-*")]
+
+
+def test_a_gap_is_seen_also_where_the_server_was_only_about_to_begin_when_it_was_looked_at(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.archive_with_a_gap().unlink()
+    with pytest.raises(Refused, match="is missing from the archive"):
+        site.restore(folder=str(site.folder), wal=site.wal)
+    looks: list[Wanted | None] = []
+
+    def look(directory: DataDirectory) -> Wanted | None:
+        looks.append(wanted_by(directory) if looks else None)
+        return looks[-1]
+
+    monkeypatch.setattr(wal_archive, "wanted_by", look)
+    with site.world(folder=str(site.folder), wal=site.wal).act(60) as here:
+        replay = here.reach(DatabaseServer, "db2").replay()
+    assert (replay.state, looks[0]) == ("starved", None)
 
 
 def test_an_archive_that_answers_more_slowly_than_it_is_asked_is_replayed_to_its_end_all_the_same(site: Site) -> None:

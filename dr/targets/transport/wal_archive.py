@@ -45,17 +45,21 @@ def replay(directory: DataDirectory, command: str, rows: _Rows) -> Replay:
     if not directory.running():
         return Replay(state="down")
     wanted = wanted_by(directory)
-    file = wanted.file if wanted else ""
     try:
         [(state, until, pause)] = rows(sql.REPLAY)
     except TargetUnreachable as error:
         if sql.pulse_of(error) not in {"starting", "refuses"}:
             raise
         why = _withheld(directory, command, wanted)
-        return Replay(state="starved" if why else "replaying", file=file, why=why and f"the backup is not whole: {why}")
+        if not why or _answers(rows):  # it had all it needs, and had only not got so far
+            return Replay(state="replaying", file=_file(wanted))
+        return Replay(state="starved", file=_file(wanted), why=f"the backup is not whole: {why}")
     why = ""
-    if state == "replaying" and _withheld(directory, command, wanted):
+    if state == "exhausted":
+        wanted = wanted_by(directory)  # when it was looked at before, it may have been about to begin
+    elif state == "replaying" and _withheld(directory, command, wanted):
         state = "exhausted"
+    file = _file(wanted)
     if state == "exhausted" and file and (why := _gap(directory, command, file)):
         time.sleep(2 * pause)  # what it waits for may have come just now: then it takes it when it asks again
         now = wanted_by(directory)
@@ -79,6 +83,18 @@ def wanted_by(directory: DataDirectory) -> Wanted | None:
     """None: that cannot be seen (no `ps` there, or no titles)."""
     found = _TITLE.search(directory.look("sh", "-c", TITLE, "sh", directory.path).out)
     return Wanted(found[2], found[1] == "waiting for") if found else None
+
+
+def _answers(rows: _Rows) -> bool:
+    try:
+        rows("select")
+    except TargetUnreachable:
+        return False
+    return True
+
+
+def _file(wanted: Wanted | None) -> str:
+    return wanted.file if wanted else ""
 
 
 def _withheld(directory: DataDirectory, command: str, wanted: Wanted | None) -> str:
