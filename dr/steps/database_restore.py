@@ -57,9 +57,10 @@ class DatabaseRestore(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if server.restored() != _owner(here):
             return NotInPlace({self.server: server.situation()})
         replay = self._replayed(here, server)
+        if replay.state == "down":
+            return NotInPlace({self.server: server.situation()})
         if wrong := self._wrong(replay):
-            state = server.situation() if replay.state == "down" else replay.state
-            return NotInPlace({self.server: state, "findings": [wrong]})
+            return NotInPlace({self.server: replay.state, "findings": [wrong]})
         return InPlace({self.server: "standby", "committed_until": replay.until, "wal_file": replay.file})
 
     def apply(self, here: Here) -> Evidence:

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dr.demo import wait
 from dr.targets.transport.fresh_directory import Backup
 from tests.cli.shell import PATIENCE, command, environment, journal, until
-from tests.cluster import Cluster, cluster
+from tests.cluster import LIMIT, Cluster, cluster
 from tests.desk import RESTORE, Desk
 from tests.website import website
 
@@ -29,7 +30,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         with servers.first.server.connect() as primary:
             primary.execute("create table dr_heartbeat as select clock_timestamp() as at")
             primary.execute("insert into writes values (1, 'archived')")
-            primary.execute("select pg_switch_wal()")
+            [last] = primary.execute("select pg_walfile_name(pg_switch_wal())").fetchone() or ()
+            wait.until((archive / last).exists, LIMIT, "it is archived")
             primary.execute("insert into writes values (2, 'not archived')")
         second = servers.second
         backup = Backup(folder=str(backups), wal=f"cp {archive}/%f %p")
