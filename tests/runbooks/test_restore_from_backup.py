@@ -31,7 +31,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
             primary.execute("create table dr_heartbeat as select clock_timestamp() as at")
             primary.execute("insert into writes values (1, 'archived')")
             [last] = primary.execute("select pg_walfile_name(pg_switch_wal())").fetchone() or ()
-            wait.until((archive / last).exists, LIMIT, "it is archived")
+            wait.until((archive / str(last)).exists, LIMIT, "it is archived")
             primary.execute("insert into writes values (2, 'not archived')")
         second = servers.second
         backup = Backup(folder=str(backups), wal=f"cp {archive}/%f %p")
