@@ -7,21 +7,28 @@ check mode predicts no change, it is in place. A task that check mode cannot pre
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
 from dr.core.quorum import Quorum, Standing, check_quorum, needed, ours, stood
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, Unknown, target
-from dr.targets.protocols import Play, PlaybookHosts, TaskEnd
+from dr.targets.playbooks import (
+    MOST_WORDS,
+    Play,
+    Playbook,
+    PlaybookHosts,
+    TaskEnd,
+    Variables,
+    checked,
+    predicted,
+    say_task,
+)
 
 MOST_TOLD = 20
 """Hosts whose tasks go into the evidence; all of them are named, up to `MOST_HOSTS` (safety rule 15)."""
 MOST_HOSTS = 200
-MOST_WORDS = 300
 
-Playbook = Annotated[str, msgspec.Meta(pattern=r"^(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_./-]*\.ya?ml$", max_length=200)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Tag = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$", max_length=100)]
 
 
@@ -52,7 +59,7 @@ class PlaybookRun(
     limit: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     """Ansible's pattern for a part of the inventory."""
     tags: Annotated[tuple[Tag, ...], msgspec.Meta(max_length=50)] = ()
-    vars: dict[Name, Any] = msgspec.field(default_factory=dict)
+    vars: Variables = msgspec.field(default_factory=dict)
     """Extra variables. Those that are secret belong to the target."""
     quorum: Quorum = "all"
     """On how many of the hosts it is played on it must be in place: `all`, or `2 of 3`, where 3 is their number."""
@@ -117,8 +124,8 @@ class PlaybookRun(
 
     def _look(self, here: Here) -> "_Seen":
         if self.check_with is None:
-            return self._asked(here, self._play(self.playbook, check=True), _predicted)
-        return self._asked(here, msgspec.structs.replace(self._play(self.check_with), tags=()), _checked)
+            return self._asked(here, self._play(self.playbook, check=True), predicted)
+        return self._asked(here, msgspec.structs.replace(self._play(self.check_with), tags=()), checked)
 
     def _asked(self, here: Here, play: Play, judge: Callable[[Sequence[TaskEnd]], Standing]) -> "_Seen":
         """What the playbook says of each host. Raises LookupError when there are too many."""
@@ -135,7 +142,9 @@ class PlaybookRun(
         wrong = [task for task in tasks if task.outcome in {"failed", "unreachable"}]
         spare = len(end.hosts) - needed(quorum, len(end.hosts), self.hosts)
         if len({task.host for task in wrong}) > spare or (end.status and not wrong):
-            raise PlaybookFailed(f"{play.playbook} ended with status {end.status}: " + "; ".join(map(_say, wrong[:5])))
+            raise PlaybookFailed(
+                f"{play.playbook} ended with status {end.status}: " + "; ".join(map(say_task, wrong[:5]))
+            )
         told = {host: Counter(task.outcome for task in tasks if task.host == host) for host in end.hosts[:MOST_TOLD]}
         return {"playbook": play.playbook, "hosts": told, "of": len(end.hosts)}
 
@@ -165,23 +174,7 @@ class _Seen(msgspec.Struct, frozen=True):
     def _why(self, host: str) -> str:
         _, tasks = self.hosts.get(host, ("unknown", ()))
         telling = [task for task in tasks if task.outcome not in {"ok", "skipped"}]
-        return "; ".join(_say(task, host=False) for task in telling)[:MOST_WORDS] or "it was not played on"
-
-
-def _predicted(tasks: Sequence[TaskEnd]) -> Standing:
-    """What check mode says of a host."""
-    outcomes = {task.outcome for task in tasks}
-    if outcomes & {"failed", "unreachable", "unpredicted"}:
-        return "unknown"
-    return "not_in_place" if "changed" in outcomes else "in_place"
-
-
-def _checked(tasks: Sequence[TaskEnd]) -> Standing:
-    """What a playbook of checks says of a host."""
-    outcomes = {task.outcome for task in tasks}
-    if "unreachable" in outcomes:
-        return "unknown"
-    return "not_in_place" if "failed" in outcomes else "in_place"
+        return "; ".join(say_task(task, host=False) for task in telling)[:MOST_WORDS] or "it was not played on"
 
 
 def _listener(here: Here, tasks: list[TaskEnd], *, aloud: bool) -> Callable[[TaskEnd | None], None]:
@@ -190,12 +183,6 @@ def _listener(here: Here, tasks: list[TaskEnd], *, aloud: bool) -> Callable[[Tas
         if task is not None:
             tasks.append(task)
             if aloud and task.outcome != "skipped":
-                here.say(_say(task))
+                here.say(say_task(task))
 
     return heard
-
-
-def _say(task: TaskEnd, *, host: bool = True) -> str:
-    outcome = {"unpredicted": "check mode cannot predict it; name a playbook of checks in `check`"}
-    words = [f"{task.task}: {outcome.get(task.outcome, task.outcome)}", task.said[:MOST_WORDS]]
-    return (f"{task.host}: " if host else "") + ": ".join(word for word in words if word)

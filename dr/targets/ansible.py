@@ -13,7 +13,8 @@ import msgspec
 
 from dr.core.secret import SecretRef, check_reference
 from dr.errors import PartMissing
-from dr.targets.protocols import LocalPath, Opening, Play, PlayEnd, TargetConfig, TargetUnreachable, TaskEnd, TaskHeard
+from dr.targets.playbooks import Play, PlayEnd, TaskEnd, TaskHeard
+from dr.targets.protocols import LocalPath, Opening, TargetConfig, TargetUnreachable
 
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 
@@ -99,8 +100,8 @@ class Hosts:
         def pass_on(task: Task | None) -> None:
             heard(TaskEnd(**msgspec.structs.asdict(task)) if task is not None else None)
 
-        name = self._opening.name
-        end = run(name, self._opening.label, order, self._deadline, pass_on)
+        name, deadline = self._opening.name, min(self._deadline, time.monotonic() + play.within)
+        end = run(name, self._opening.label, order, deadline, pass_on)
         if not end.hosts:
             raise LookupError(f"{play.playbook} was played on no host: {_one_line(end.said)}")
         return PlayEnd(status=end.status, hosts=end.hosts)

@@ -17,6 +17,7 @@ TARGET_TYPES: Final[Catalogue[TargetConfig]] = Catalogue(
         "pgbouncer-reads": "pgbouncer:PgbouncerReads",
         "pgbouncer-pool": "pgbouncer_pool:PgbouncerPool",
         "fence-commands": "fence_commands:FenceCommands",
+        "fence-playbook": "fence_playbook:FencePlaybook",
         "multi-host": "multi_host:MultiHost",
         "haproxy-pool": "haproxy_pool:HaproxyPool",
         "patroni": "patroni:Patroni",

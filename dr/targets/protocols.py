@@ -5,7 +5,7 @@ target was opened with. A call that changes something is harmless when repeated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import msgspec
 
@@ -335,52 +335,5 @@ class HostGroup(Protocol):
             at_once: hosts on which it runs at the same time.
             go_on: asked several times a second, with the answers so far, whether further hosts may begin. What it
                 raises ends the call and closes the connections; what was begun may go on on its host.
-        """
-        ...
-
-
-class Play(msgspec.Struct, frozen=True, kw_only=True):
-    """A playbook, and how it is to be run."""
-
-    playbook: str
-    """Its file in the target's folder of playbooks."""
-    variables: Mapping[str, object]
-    limit: str = ""
-    """A pattern of Ansible's that leaves out some hosts of the inventory."""
-    tags: tuple[str, ...] = ()
-    check: bool = False
-    """Change nothing, predict what would change."""
-
-
-class TaskEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How one task of a playbook ended on one host."""
-
-    host: str
-    task: str
-    outcome: Literal["ok", "changed", "failed", "unreachable", "skipped", "unpredicted"]
-    """`unpredicted`: in check mode it cannot be told what the task would do."""
-    said: str = ""
-
-
-class PlayEnd(msgspec.Struct, frozen=True, kw_only=True):
-    status: int
-    hosts: tuple[str, ...]
-    """Those it was played on."""
-
-
-TaskHeard = Callable[[TaskEnd | None], None]
-"""Gets each task's end as it comes, and None several times a second."""
-
-
-class PlaybookHosts(Protocol):
-    """Hosts on which playbooks can be run."""
-
-    def play(self, play: Play, heard: TaskHeard) -> PlayEnd:
-        """Run a playbook to its end; whatever becomes of it or of dr, no process stays behind.
-
-        What `heard` raises ends the playbook.
-
-        Raises:
-            LookupError: there is no such playbook, or it could not begin on any host.
         """
         ...

@@ -14,7 +14,8 @@ import pytest
 from dr.demo import wait
 from dr.errors import PartMissing
 from dr.targets.ansible import AnsibleHosts
-from dr.targets.protocols import Play, PlayEnd, TargetUnreachable, TaskEnd
+from dr.targets.playbooks import Play, PlayEnd, TaskEnd
+from dr.targets.protocols import TargetUnreachable
 from dr.targets.transport import ansible_play
 from dr.targets.transport.ansible_supervisor import CALLBACKS, descendants
 from tests.here import RUN, Secrets, opened
