@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from dr.targets.ansible import AnsibleHosts
-from dr.targets.fence_playbook import FencePlaybook
+from dr.targets.fence_playbook import Fence, FencePlaybook
+from dr.targets.playbooks import Play, PlayEnd, TaskHeard
 from dr.targets.protocols import Refused, TargetUnreachable
 from tests.here import opened
 from tests.playbooks import MAKE, SLOWLY, UNMAKE, clean, prepared, processes_about
@@ -84,6 +85,21 @@ def test_a_playbook_that_hangs_is_ended_within_the_time_that_is_left(switches: A
         with pytest.raises(TargetUnreachable, match="did not end in time and was ended"):
             power.fence()
     assert [line for line in processes_about(str(web.hosts[0].folder)) if "sshd" not in line] == []
+
+
+def test_no_play_is_given_more_time_than_is_left() -> None:
+    plays: list[Play] = []
+
+    class Asked:
+        def play(self, play: Play, _: TaskHeard) -> PlayEnd:
+            plays.append(play)
+            raise TargetUnreachable("nobody is there")
+
+    power = Fence(FencePlaybook(hosts="switches", playbook="off.yml", limit="host1"), "power", Asked(), timeout=600.0)
+    power.keep_within(4.0)
+    with pytest.raises(TargetUnreachable):
+        power.fence()
+    assert [0 < play.within <= 4.0 for play in plays] == [True]
 
 
 def test_on_which_hosts_it_is_played_has_to_be_said() -> None:
