@@ -9,7 +9,7 @@ import pytest
 from dr.core.duration import Duration
 from dr.core.step import Step, TargetRole
 from dr.steps import CATALOGUE
-from dr.targets import cloud, protocols, switching
+from dr.targets import cloud, playbooks, protocols, switching
 
 KINDS = list(CATALOGUE.values())
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
@@ -92,7 +92,7 @@ def test_its_targets_are_named_by_a_protocol_there_is(kind: type[Step]) -> None:
             extra = field.type.extra if isinstance(field.type, msgspec.inspect.Metadata) else None
             if role := (extra or {}).get("target"):
                 assert isinstance(role, TargetRole)
-                assert any(hasattr(words, role.protocol) for words in (protocols, cloud, switching))
+                assert any(hasattr(words, role.protocol) for words in (protocols, cloud, switching, playbooks))
 
 
 @every_kind
@@ -103,7 +103,7 @@ def test_it_takes_time_and_targets_only_from_where_it_is(kind: type[Step]) -> No
     used = {name for name, value in vars(module).items() if inspect.ismodule(value)}
     assert used <= {"math", "msgspec", "re", "shlex"}
     sources = {getattr(value, "__module__", "") for value in vars(module).values()}
-    words = {"dr.targets.protocols", "dr.targets.cloud", "dr.targets.switching"}
+    words = {"dr.targets.protocols", "dr.targets.cloud", "dr.targets.switching", "dr.targets.playbooks"}
     assert not {name for name in sources if name.startswith("dr.targets.")} - words
 
 
