@@ -11,7 +11,7 @@ from tests import faults
 from tests.cli.shell import types
 from tests.cluster import Cluster, Watch, Writer, cluster
 from tests.desk import SWITCH, Desk
-from tests.faults import SLACK, Boundary, Fault, assert_handed_over, boundaries_of, hit
+from tests.faults import SHORT, SLACK, Boundary, Fault, assert_handed_over, boundaries_of, hit
 from tests.website import Site
 
 HOLD = 5.0
@@ -46,7 +46,6 @@ def test_a_switchover_hit_at_any_boundary_never_makes_two_primaries_loses_no_row
             acknowledged |= client.acknowledged
             roles.reverse()
             assert roles[0].writable(), boundary
-            if "frozen" not in fault.__name__:
-                assert client.longest < HOLD + SLACK, boundary
+            assert client.longest < HOLD + SLACK + (SHORT if "frozen" in fault.__name__ else 0.0), boundary
     assert_handed_over(servers, watch, len(boundaries))
     assert acknowledged <= servers.ids(roles[0])
