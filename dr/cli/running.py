@@ -176,7 +176,7 @@ def rollback(run_name: str, reason: str, as_json: bool, unsigned: str, journal: 
     For a run that has not ended: stopped, paused or killed. Refused once a step that cannot be undone may have been
     applied.
     """
-    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, back=reason)
+    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, rollback_because=reason)
 
 
 def _carry_on(
@@ -187,9 +187,9 @@ def _carry_on(
     as_json: bool,
     unsigned: str,
     given: Answer | None = None,
-    back: str = "",
+    rollback_because: str | None = None,
 ) -> None:
-    """Go on with a run from where it stands."""
+    """Go on with a run from where it stands, or roll it back where there is a reason to, be it an empty one."""
     runs, secrets = book(config, journal), Secrets()
     stored = runs.find(run_name)
     who = author(config, secrets, unsigned)
@@ -206,13 +206,13 @@ def _carry_on(
         def admit(folded: Folded) -> None:
             if given is not None:
                 _admit_answer(folded, given)
-            if back:
+            if rollback_because is not None:
                 admit_rollback(folded)
 
         engine = go_on(runs, stored, make_world, who, admit)
         with left(runs, engine):
-            if back:
-                roll_back(engine, back)
+            if rollback_because is not None:
+                roll_back(engine, rollback_because)
             result = engine.run()
     _finish(engine, result, as_json=as_json)
 
