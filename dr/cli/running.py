@@ -23,8 +23,10 @@ from dr.core.plan import Plan, digest, encode_plan
 from dr.core.timestamp import iso
 from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
+from dr.preflight import preflight
+from dr.real_world import RealTargets, real_world
 from dr.report.words import choice_lines, plan_lines, standing
-from dr.runs import RealTargets, admit_rollback, go_on, left, preflight, real_world, roll_back, start
+from dr.runs import admit_rollback, go_on, left, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
 
