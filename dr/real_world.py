@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from dr.core.duration import decode_hook
+from dr.core.marks import marked_fields
 from dr.core.plan import PlannedStep
 from dr.core.secret import is_reference
 from dr.core.step import Step
@@ -63,13 +64,10 @@ class RealTargets:
             SecretMissing: one cannot be resolved.
         """
         for config in self._configs.values():
-            info = msgspec.inspect.type_info(type(config))
-            for field in getattr(info, "fields", ()):
-                value = getattr(config, field.name)
-                if value and _is_secret(field.type):
-                    for reference in value.values() if isinstance(value, dict) else (value,):
-                        if is_reference(reference):
-                            self._secrets.resolve(reference)
+            for _, secret in marked_fields(config, "secret"):
+                for reference in secret.values() if isinstance(secret, dict) else (secret,):
+                    if is_reference(reference):  # a connection string may also stand there by itself
+                        self._secrets.resolve(reference)
 
 
 def real_world(targets: RealTargets, secrets: Secrets, operator: Operator, watcher: Watcher, stop: Stop) -> World:
@@ -91,11 +89,3 @@ def make_step(planned: PlannedStep) -> Step:
     """The step of a line of the plan."""
     step: Step = msgspec.convert(planned.params, CATALOGUE[planned.kind], dec_hook=decode_hook)
     return step
-
-
-def _is_secret(kind: object) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):  # a reference or nothing
-        return any(_is_secret(member) for member in kind.types)
-    if isinstance(kind, msgspec.inspect.DictType):  # references by name
-        return _is_secret(kind.value_type)
-    return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("secret"))
