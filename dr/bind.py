@@ -17,7 +17,7 @@ from dr.core.step import Step, target_fields
 from dr.errors import RunbookWrong
 from dr.findings import Finding, Path, did_you_mean, explain, wrong
 from dr.load import Document
-from dr.parameters import fits, values_of
+from dr.parameters import misfit, values_of
 from dr.steps import CATALOGUE
 
 if TYPE_CHECKING:
@@ -132,12 +132,12 @@ class _Binding:
 
     def _check_parameters(self, parameters: Mapping[str, Parameter]) -> None:
         for name, parameter in parameters.items():
-            for field in ("default", "choices"):
-                values = parameter.choices if field == "choices" else (parameter.default,)
-                for value in values:
-                    if value is not None and not fits(parameter, value):
-                        path = ("parameters", name, field)
-                        self._findings.append(Finding(path, f"{value!r} is not a value of type {parameter.type}"))
+            written = [("choices", choice) for choice in parameter.choices]
+            if parameter.default is not None:
+                written.append(("default", parameter.default))
+            for field, value in written:
+                if why := misfit(parameter, value):
+                    self._findings.append(Finding(("parameters", name, field), why))
 
     def _stage(self, raw: Any, path: Path) -> tuple[PlannedStep, ...]:
         if not isinstance(raw, dict) or "parallel" not in raw:

@@ -59,7 +59,7 @@ def _parse(name: str, parameter: Parameter, text: str) -> ParameterValue:
                 value = int(text) if parameter.type == "integer" else float(text)
             except ValueError:
                 value = None
-    if value is None or not fits(parameter, value):
+    if value is None or misfit(parameter, value):
         choices = f"; choices: {', '.join(map(str, parameter.choices))}" if parameter.choices else ""
         raise UsageError(
             f"the parameter {name!r} is of type {parameter.type}{choices}, and {text!r} is not",
@@ -68,10 +68,16 @@ def _parse(name: str, parameter: Parameter, text: str) -> ParameterValue:
     return value
 
 
-def fits(parameter: Parameter, value: ParameterValue) -> bool:
-    """Whether the value has the parameter's type and is one of its choices."""
+def misfit(parameter: Parameter, value: ParameterValue) -> str:
+    """Why the parameter cannot have this value; empty when it can."""
+    if not _is_of_type(parameter, value):
+        return f"{value!r} is not a value of type {parameter.type}"
     if parameter.choices and value not in parameter.choices:
-        return False
+        return f"{value!r} is none of the choices {', '.join(map(repr, parameter.choices))}"
+    return ""
+
+
+def _is_of_type(parameter: Parameter, value: ParameterValue) -> bool:
     match parameter.type:
         case "string":
             return isinstance(value, str)

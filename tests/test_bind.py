@@ -204,7 +204,7 @@ def test_whatever_is_given_as_a_parameter_it_is_taken_or_refused_in_words(given_
         ("ungraceful: skip", "ungraceful: skipp", "32:21: unknown value 'skipp' (did you mean 'skip'?)"),
         ("ungraceful: {older_than: 0s}", "ungraceful: {older: 0s}", "27:18: unknown field 'older' (did you mean"),
         ("ungraceful: {older_than: 0s}", "ungraceful: {older_than: 0}", "27:30: 0 is not a duration"),
-        ("default: 50, choices", "default: 30, choices", "9:35: 30 is not a value of type integer"),
+        ("default: 50, choices", "default: 30, choices", "9:35: 30 is none of the choices 25, 50, 100"),
         ("{type: boolean, default: true}", "{type: boolean, default: 1}", "10:34: 1 is not a value of type boolean"),
         ("{default: recommendations}", "7", "7:12: expected a mapping, got a whole number"),
         ("type: number", "type: decimal", "11:17: unknown value 'decimal' (known: boolean, duration, integer"),
