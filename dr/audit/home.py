@@ -16,7 +16,7 @@ import msgspec
 from dr.audit import ledger
 from dr.audit.agreement import Rulings, agree, copy_name
 from dr.audit.book import LocalBook, choose
-from dr.audit.chain import Seal, unsealed
+from dr.audit.chain import Seal, joined, unsealed
 from dr.audit.comparison import Comparison, compare, compare_ledger
 from dr.audit.copies import (
     HERE,
@@ -127,7 +127,7 @@ class HomeBook:
                 wrong.append(f"the mirror {mirror.store.name} is behind: {late}")
         if ended:
             with suppress(HomeUnreachable, JournalHeld, JournalBroken):  # nothing depends on it
-                journal.put(whole_key(journal.run), b"".join(line + b"\n" for line in stored.raw()))
+                journal.put(whole_key(journal.run), joined(stored.raw()))
         journal.close()
         if home is None:
             wrong.append(f"{self.home.name} has not heard of everything in {journal.run}")

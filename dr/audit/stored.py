@@ -54,7 +54,7 @@ class StoredRun(msgspec.Struct, frozen=True):
     def checkpoint_lines(self) -> tuple[bytes, ...]:
         """The raw lines of the checkpoints; none when there is no file yet. An unfinished last line is left out."""
         path = self.directory / CHECKPOINTS
-        return tuple(self._read(CHECKPOINTS).split(b"\n")[:-1]) if path.exists() else ()
+        return tuple(chain.complete(self._read(CHECKPOINTS))) if path.exists() else ()
 
     def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
         """The checkpoints; their signatures are not judged here.
