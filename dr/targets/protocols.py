@@ -111,8 +111,6 @@ class SessionMatch(msgspec.Struct, frozen=True, kw_only=True):
     """The session's application_name."""
     feature: str | None = None
     """The feature that the leading SQL comment names: `/*feature='x'*/ select ...`."""
-    states: tuple[str, ...] = ()
-    """pg_stat_activity.state; empty means any."""
     older_than: float = 0.0
     """Seconds since the session's current (or last) query began."""
 
