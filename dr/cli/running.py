@@ -13,7 +13,7 @@ import click
 from dr.audit.replay import Folded
 from dr.cli.identity import author
 from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
-from dr.cli.options import config_option, instant, unsigned_option, utf8
+from dr.cli.options import config_option, instant, run_argument, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
@@ -31,7 +31,6 @@ from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Entries as JSON lines, as they are written.")
-run_argument = click.argument("run_name", metavar="RUN")
 
 _FINISHED: Mapping[e.Service, tuple[str, str]] = {
     "well": ("recovered", "the steady state held"),
