@@ -4,6 +4,7 @@ A kind of step is one frozen type whose fields are the YAML parameters. It knows
 never a technology, and reaches them through `Here`.
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Literal, Protocol, TypeVar, assert_never
 
@@ -194,19 +195,13 @@ def placed_target_fields(value: object, path: FieldPath) -> Iterator[tuple[Field
                 yield (*path, written), content, role
 
 
-_roles: dict[type[msgspec.Struct], tuple[tuple[str, str, TargetRole | None], ...]] = {}
-
-
+@functools.cache  # a runbook of 1,000 steps has a handful of kinds
 def _fields_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, str, TargetRole | None], ...]:
-    """Fields of a type that name a target or may hold something that does. Remembered: a runbook has 1,000 steps."""
-    if kind not in _roles:
-        info = msgspec.inspect.type_info(kind)
-        assert isinstance(info, msgspec.inspect.StructType)
-        roles = ((field, _role(field.type)) for field in info.fields)
-        _roles[kind] = tuple(
-            (field.name, field.encode_name, role) for field, role in roles if role or not _is_plain(field.type)
-        )
-    return _roles[kind]
+    """Fields of a type that name a target or may hold something that does: name, name as written, and the role."""
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    roles = ((field, _role(field.type)) for field in info.fields)
+    return tuple((field.name, field.encode_name, role) for field, role in roles if role or not _is_plain(field.type))
 
 
 def _is_plain(kind: msgspec.inspect.Type) -> bool:
