@@ -43,6 +43,20 @@ class Unknown(msgspec.Struct, frozen=True):
 
 Observation = InPlace | NotInPlace | Unknown
 
+
+def opposite(seen: Observation) -> Observation:
+    """What was seen, as it counts for an undo: the effect not being there is then what is wanted."""
+    match seen:
+        case NotInPlace(evidence):
+            return InPlace(evidence)
+        case InPlace(evidence):
+            return NotInPlace(evidence)
+        case Unknown():
+            return seen
+        case _:
+            assert_never(seen)
+
+
 T = TypeVar("T")
 
 
@@ -151,16 +165,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         """Look whether `before` stands again: `InPlace` means undone. By default: the effect is no longer seen."""
-        seen = self.observe(here)
-        match seen:
-            case NotInPlace(evidence):
-                return InPlace(evidence)
-            case InPlace(evidence):
-                return NotInPlace(evidence)
-            case Unknown():
-                return seen
-            case _:
-                assert_never(seen)
+        return opposite(self.observe(here))
 
 
 class TargetRole(msgspec.Struct, frozen=True):
