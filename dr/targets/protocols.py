@@ -213,6 +213,15 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
     standby: int
 
+    @classmethod
+    def of_weights(cls, *, primary: int, standby: int) -> "Share":
+        """The share that two weights give, of which one at least is not 0.
+
+        0 and 100 are said only when they are exact: they mean that one of the places gets nothing.
+        """
+        lowest, highest = int(standby > 0), 100 - int(primary > 0)
+        return cls(standby=min(max(round(100 * standby / (primary + standby)), lowest), highest))
+
 
 class TrafficRouter(Protocol):
     """What decides which of two places is used: the primary or its standby, be they servers or sites."""
