@@ -61,12 +61,15 @@ class Halted(msgspec.Struct, frozen=True):
 
 
 class InFlight(msgspec.Struct, frozen=True):
+    """Work that a worker has been given and that has not come back."""
+
     job: Job
     action: d.Work
     step: Step
     changing: bool
-    """True while the target may be changed by it; False while it only looks."""
+    """Whether it may change the target, or only looks."""
     deadline: float
+    """When it is given up, by the steady clock."""
 
 
 class Engine:
@@ -79,11 +82,17 @@ class Engine:
         self._actor = actor
         self.state = state
         self._decided: tuple[s.State | None, tuple[d.Action, ...]] = (None, ())
+        """The actions that were decided last, and for which state."""
         self._pending: list[Draft] = []
+        """Recorded, and not yet written to the journal."""
         self._flying: dict[str, InFlight] = {}
+        """What the workers are at, by step."""
         self._claimed: dict[str, str] = {}
+        """The error of a step's latest change. Told as the reason if the effect is then not seen."""
         self._given_up: set[str] = set()
+        """Steps whose change was given up after its timeout: its thread may still bring the effect about."""
         self._due: dict[tuple[str, str], float] = {}
+        """When a recorded wait is over by the steady clock, by step and `not_before`."""
 
     @property
     def run_name(self) -> str:
@@ -176,8 +185,8 @@ class Engine:
     def _delay(self, action: d.Work) -> float:
         """Seconds until the action may begin.
 
-        The wall clock of the entry may have been another machine's. So it is compared once, no wait is longer than the
-        longest that can be drawn, and from then on the steady clock counts.
+        `not_before` is a time of day, perhaps by another machine's clock. So it is compared with this machine's clock
+        only once, and taken for no longer than the longest wait that `retry` can draw; then the steady clock counts.
         """
         not_before = getattr(action, "not_before", None)
         if not_before is None:

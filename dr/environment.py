@@ -77,7 +77,7 @@ class Config:
 
     @property
     def folder(self) -> Path:
-        """What relative paths in the file are meant from."""
+        """Where relative paths in the file start from."""
         return self.path.parent
 
     @property

@@ -62,7 +62,7 @@ def checkpoint_key(run: str, line: bytes) -> str:
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as it stands in one place; of what is in a store only first versions. Nobody has judged it yet."""
+    """A run as it stands in one place, before anybody has judged it. Of objects in a store it is the first versions."""
 
     where: str
     plan: bytes = b""
@@ -231,9 +231,9 @@ def _write_files(place: Path, copy: Copy) -> None:
 
 
 def agreed(copies: Sequence[Copy]) -> int:
-    """How many lines all copies agree on, of those that have that many: the first place where two differ.
+    """The number of the first line in which two copies differ; where none do, the length of the longest copy.
 
-    A copy that is merely shorter does not disagree. When none differ it is the length of the longest.
+    A copy that is merely shorter than another does not differ from it.
     """
     longest = max((copy.lines for copy in copies), key=len, default=())
     first = len(longest)

@@ -194,7 +194,10 @@ class HomeBook:
         return said
 
     def _refresh(self, stored: StoredRun) -> None:
-        """Bring the local copy of a run up to date that went on elsewhere. What cannot be had or differs is left."""
+        """Bring the local copy up to date with a run that went on elsewhere.
+
+        Where that cannot be had, or differs, the local copy stays as it is, and the operator is warned.
+        """
         if self._used is None or self._away or stored.is_held():
             return
         try:
@@ -246,7 +249,11 @@ class HomeBook:
         return out
 
     def _known(self) -> tuple[set[str], Sequence[str]]:
-        """The names of the runs here, and of those elsewhere. "None" is only said when somebody could be asked."""
+        """The names of the runs here, and of those elsewhere.
+
+        Raises:
+            HomeUnreachable: there is none here, and no store could be asked whether there are any elsewhere.
+        """
         here, elsewhere = {found.run for found in self._local.runs()}, self._elsewhere()
         if not here and elsewhere is None:
             raise HomeUnreachable(

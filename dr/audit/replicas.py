@@ -150,7 +150,7 @@ def put_home(run: str, home: Store, key: str, data: bytes) -> None:
 
     Raises:
         JournalHeld: somebody else has written under this number; this process must not go on.
-        HomeUnreachable: it is not there, or nobody knows; nothing was touched since the entry before it.
+        HomeUnreachable: it was not stored, or nobody knows whether it was; nothing was touched since the entry before.
     """
     try:
         home.create(key, data, within=HOME_WITHIN)

@@ -133,7 +133,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return tuple(name for name, _ in self.roles())
 
     def roles(self) -> Iterable[tuple[str, "TargetRole"]]:
-        """Each target and what it must be. A kind of which a parameter decides that says so itself."""
+        """Each target that the step names, with the role it must play.
+
+        Overridden by a kind where a parameter decides which of its fields name targets.
+        """
         return target_fields(self)
 
     def reverses(self) -> Reversal:
@@ -173,7 +176,7 @@ class TargetRole(msgspec.Struct, frozen=True):
 
     protocol: str
     may_be_down: bool = False
-    """That it does not answer may be why the step is there; the run begins all the same."""
+    """The run may begin although the target does not answer: that may be the very reason for the step."""
 
 
 def target(protocol: type, *, may_be_down: bool = False) -> msgspec.Meta:
@@ -216,7 +219,7 @@ def _is_plain(kind: msgspec.inspect.Type) -> bool:
 
 
 def _role(kind: msgspec.inspect.Type) -> TargetRole | None:
-    """The role of a field that names a target, or may name one and may be left out."""
+    """The role of the target that a field names, also where it may be left out; None: the field names no target."""
     members = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
     marks = (item.extra or {} for item in members if isinstance(item, msgspec.inspect.Metadata))
     return next((mark["target"] for mark in marks if "target" in mark), None)

@@ -12,7 +12,7 @@ import msgspec
 from dr.core.step import target
 
 LocalPath = Annotated[str, msgspec.Meta(min_length=1, extra={"path": True})]
-"""A path of this machine. A relative one is meant from the folder of `dr.toml`; binding makes it absolute."""
+"""A path on this machine. A relative one starts from the folder of `dr.toml`; binding makes it absolute."""
 
 
 class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -235,7 +235,7 @@ class TrafficRouter(Protocol):
         ...
 
     def time_to_live(self) -> float:
-        """Seconds for which somebody may go on as he was sent before, because he keeps the answer; 0: nobody does."""
+        """Seconds for which clients may still go where they were sent before, by an answer they keep; 0: none do."""
         ...
 
     def shift(self, share: Share) -> None:
@@ -260,7 +260,7 @@ class ReadRouter(TrafficRouter, Protocol):
 
 
 Receipt = Mapping[str, object]
-"""What whoever took a message says for it; goes into the journal."""
+"""What the service that took a message has answered; goes into the journal."""
 
 
 class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
