@@ -19,7 +19,7 @@ from dr.targets.switching import ConnectionPool, DatabaseServer, FencingAgent, M
 NOT_WRITABLE = ("standby", "fenced")
 NOT_SEEN = ("silent", "absent")
 """Nothing that could be fenced was found there; so it may be somewhere else."""
-Despite = Literal["overloaded", "unfenced"]
+Despite = Literal["answering", "overloaded", "unfenced"]
 
 
 class NotReady(Exception):
@@ -29,8 +29,9 @@ class NotReady(Exception):
 class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Promote the most advanced standby in the place of a dead primary, which is fenced first.
 
-    Refused while the primary works; while it is overloaded rather than dead (the load would move with the clients); and
-    when it cannot be fenced, because then it may still take writes. The latter two can be overridden by name.
+    Refused while the primary works; while it answers, though its host cannot be commanded; while it is overloaded
+    rather than dead (the load would move with the clients); and when it cannot be fenced, because then it may still
+    take writes. All but the first can be overridden by name.
     """
 
     kind: ClassVar[str] = "database.failover"
@@ -51,9 +52,10 @@ class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heartbeat: Annotated[str, msgspec.Meta(max_length=10_000)] = ""
     """A query that gives the age, in seconds, of a marker written all the time: how much is lost at most."""
     fence: Annotated[str, target(FencingAgent, may_be_down=True)] | None = None
-    """What cuts the primary off from outside (its power, its network), when the primary cannot be made to stop."""
+    """What cuts the primary off (its power, its network, its clients), when it cannot be made to stop."""
     despite: tuple[Despite, ...] = ()
-    """Go on although it is `overloaded`, or `unfenced`: then two servers may take writes, and rows of one are lost."""
+    """Go on although it is `answering`, or `overloaded`, or `unfenced`: then two servers may take writes, and rows of
+    one are lost."""
 
     def __post_init__(self) -> None:
         if self.primary in self.standbys or len(set(self.standbys)) < len(self.standbys):
@@ -152,12 +154,19 @@ class _Failover:
         alive = [name for name, server in self._standbys.items() if self._situation(server) == "standby"]
         if not alive:
             return ["no standby answers"]
-        if situation in NOT_WRITABLE or "overloaded" in self._step.despite:
-            return []
-        pulse = self._soon(self._old).pulse()
-        heard = ((standby, self._soon(self._standbys[standby]).heard()) for standby in alive)
-        why = sign_of_life(name, pulse, heard, self._step.quiet_for)
-        return [why] if why else []
+        found = [self._fences_another()]
+        if situation not in NOT_WRITABLE and "overloaded" not in self._step.despite:
+            found.append(self._not_dead(alive))
+        return [why for why in found if why]
+
+    def _not_dead(self, standbys: Iterable[str]) -> str:
+        """Signs of life of a primary whose host does not say that it runs; empty when there are none."""
+        name, pulse = self._step.primary, self._soon(self._old).pulse()
+        if pulse == "answers":
+            why = f"{name} answers, so it is not dead, though its host cannot be commanded"
+            return "" if "answering" in self._step.despite else f"{why}; if it has to go, say `despite: [answering]`"
+        heard = ((standby, self._soon(self._standbys[standby]).heard()) for standby in standbys)
+        return sign_of_life(name, pulse, heard, self._step.quiet_for)
 
     def _fence(self) -> None:
         """See to it that the primary can take no write, and prove it by its coming back as a standby."""
@@ -176,10 +185,10 @@ class _Failover:
         """The primary did not stop by itself: cut it off, unless the operator answers for it."""
         if self._step.fence is not None:
             self._here.say(f"{self._step.primary} cannot be made to stop: {error}")
-            agent = self._here.reach(FencingAgent, self._step.fence)
             for_the_rest = 2 * self._step.patience
-            agent.keep_within(max(0.0, self._here.remaining() - for_the_rest))
             try:
+                agent = self._here.reach(FencingAgent, self._step.fence)
+                agent.keep_within(max(0.0, self._here.remaining() - for_the_rest))
                 agent.fence()
             except (TargetUnreachable, Refused) as also:
                 error = also
@@ -193,6 +202,16 @@ class _Failover:
             ) from None
         self._here.say(f"{self._step.primary} is not fenced: {error}")
 
+    def _fences_another(self) -> str:
+        """Why the proof of the fence would be another server's; empty where it is not, or cannot be told."""
+        if self._step.fence is None:
+            return ""
+        try:
+            server = self._here.reach(FencingAgent, self._step.fence).server
+        except TargetUnreachable:
+            return ""
+        return "" if server in ("", self._step.primary) else f"{self._step.fence} cuts off {server}, which is another"
+
     def _cut_off(self) -> bool:
         if self._step.fence is None:
             return False
@@ -200,7 +219,7 @@ class _Failover:
             agent = self._here.reach(FencingAgent, self._step.fence)
             agent.keep_within(min(self._step.patience, self._here.remaining()))
             return agent.fenced()
-        except TargetUnreachable:
+        except (TargetUnreachable, Refused):
             return False
 
     def _choose(self) -> str:
