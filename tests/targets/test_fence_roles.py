@@ -50,6 +50,18 @@ def session(servers: Cluster, role: str, node: int = 0) -> psycopg.Connection[An
     )  # fmt: skip
 
 
+def test_an_application_that_uses_the_role_of_dr_is_not_taken_for_dr(servers: Cluster) -> None:
+    """It cannot be kept out, so while it comes back there is no proof."""
+    with fence(servers) as logins:
+        logins.fence()
+        with servers.first.server.connect() as application:
+            assert not logins.fenced()
+            logins.fence()
+            with pytest.raises(psycopg.OperationalError):
+                application.execute("insert into writes values (1, 'late')")
+        assert logins.fenced()
+
+
 def begun_login(servers: Cluster) -> socket.socket:
     """A login of shop that has said all but its password."""
     login = socket.create_connection(("127.0.0.1", servers.first.server.port))

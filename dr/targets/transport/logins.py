@@ -16,15 +16,15 @@ REST: Final = 2.0
 """Seconds in which logins that are under way, and standbys that stream, are waited for; some never come to an end."""
 
 _STRANGERS: Final = """
-    with friends as (select oid from pg_roles where rolname = session_user or rolname = any (%s::text[])),
+    with kept as (select oid from pg_roles where rolname = any (%s::text[])),
          strangers as (select pid, usename from pg_stat_activity
-                        where pid <> pg_backend_pid() and datid is not null
-                          and usesysid not in (select oid from friends))
+                        where pid <> pg_backend_pid() and datid is not null and usesysid not in (select oid from kept)
+                          and not (usename = session_user and starts_with(application_name, 'dr:')))
 """
 _WITH_A_SESSION: Final = f"""
     {_STRANGERS}
     select format('%%s may log in', rolname) from pg_roles
-     where rolcanlogin and oid not in (select oid from friends)
+     where rolcanlogin and rolname <> session_user and oid not in (select oid from kept)
     union all select format('a session of %%s (pid %%s)', usename, pid) from strangers
      order by 1 limit 20
 """  # noqa: S608 - put together from constants
@@ -58,6 +58,7 @@ _ARRIVED: Final = """
 def still_in(rows: Rows, keep: Collection[str]) -> tuple[str, ...]:
     """Who but these roles and dr's own may log in or has a session, in words. A physical standby is nobody.
 
+    A session of dr's own role that is not dr's counts: where an application uses that role, this is no fence.
     A login that is under way may have read its role before that was changed, so those of this moment are seen to their
     end; later ones are not, or there would be no end where clients try again all the time.
     """
