@@ -70,7 +70,9 @@ class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def summary(self) -> str:
         most = "the most advanced of " if len(self.standbys) > 1 else ""
         override = f", even if it is {' and '.join(self.despite)}" if self.despite else ""
-        return f"Fence {self.primary}{override}, and promote {most}{', '.join(self.standbys)}; what it lacks is lost"
+        fence = f" (by {self.fence}, if it cannot be made to stop)" if self.fence else ""
+        standbys = ", ".join(self.standbys)
+        return f"Fence {self.primary}{fence}{override}, and promote {most}{standbys}; what it lacks is lost"
 
     def takes(self) -> float:
         return 10 * self.patience
@@ -132,7 +134,7 @@ class _Failover:
             raise NotReady("; ".join(wrong))
         self._pool.drop()
         try:
-            self._fence()
+            fenced = self._fence()
             chosen = writable[0] if writable else self._choose()
             lost = self._lost(self._standbys[chosen]) if not writable else {}
             self._standbys[chosen].keep_within(self._here.remaining())
@@ -143,7 +145,7 @@ class _Failover:
         followed = [name for name in self._standbys if name != chosen and self._follows(name, chosen)]
         for server in self._servers().values():
             self._quietly(server.disclaim)
-        return {"promoted": chosen, "told_to_follow": followed, **lost}
+        return {"fenced": fenced, "promoted": chosen, "told_to_follow": followed, **lost}
 
     def obstacles(self) -> list[str]:
         """Why the primary is not dead, or nobody could take its place; found without changing anything."""
@@ -168,20 +170,24 @@ class _Failover:
         heard = ((standby, self._soon(self._standbys[standby]).heard()) for standby in standbys)
         return sign_of_life(name, pulse, heard, self._step.quiet_for)
 
-    def _fence(self) -> None:
-        """See to it that the primary can take no write, and prove it by its coming back as a standby."""
+    def _fence(self) -> str:
+        """See to it that the primary can take no write, and prove it by its coming back as a standby; how it was done.
+
+        Raises:
+            NotReady: it could not, and nobody answers for it.
+        """
         try:
             old = self._soon(self._old)
             old.take_over()
-            if self._situation(old) in NOT_WRITABLE:
-                return
-            old.halt()
-            old.fence()
-            old.wake()
+            if self._situation(old) not in NOT_WRITABLE:
+                old.halt()
+                old.fence()
+                old.wake()
         except (TargetUnreachable, Refused) as error:
-            self._fence_from_outside(error)
+            return self._fence_from_outside(error)
+        return "its next start makes it a standby"
 
-    def _fence_from_outside(self, error: Exception) -> None:
+    def _fence_from_outside(self, error: Exception) -> str:
         """The primary did not stop by itself: cut it off, unless the operator answers for it."""
         if self._step.fence is not None:
             self._here.say(f"{self._step.primary} cannot be made to stop: {error}")
@@ -194,13 +200,14 @@ class _Failover:
                 error = also
             else:
                 self._here.say(f"{self._step.fence}: {self._step.primary} is cut off")
-                return
+                return f"by {self._step.fence}"
         if "unfenced" not in self._step.despite:
             raise NotReady(
                 f"{self._step.primary} cannot be fenced, so it may still take writes: {error}. Fence it yourself "
                 "(cut its power or its network) and say `despite: [unfenced]`"
             ) from None
         self._here.say(f"{self._step.primary} is not fenced: {error}")
+        return "not at all"
 
     def _fences_another(self) -> str:
         """Why the proof of the fence would be another server's; empty where it is not, or cannot be told."""

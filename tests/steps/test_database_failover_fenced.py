@@ -78,7 +78,8 @@ def failover(*despite: Despite, fence: str | None = None) -> DatabaseFailover:
 def make(world: World, step: DatabaseFailover, fault: Callable[[str], None] = lambda _: None) -> None:
     with world.act() as here:
         here.say = fault  # type: ignore[method-assign,assignment]
-        assert step.apply(here)["promoted"] == "db2"
+        evidence = step.apply(here)
+        assert (evidence["promoted"], evidence["fenced"]) == ("db2", f"by {step.fence}")
         assert isinstance(step.observe(here), InPlace)
 
 
