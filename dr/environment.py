@@ -14,6 +14,7 @@ from dr.audit.allowed_signers import parse as parse_signers
 from dr.audit.journal_spec import JournalSpec, Places, places, problems
 from dr.audit.keys import check_identity, check_key
 from dr.core.duration import decode_hook
+from dr.core.marks import marked_fields
 from dr.core.runbook import Name
 from dr.core.secret import SecretRef, check_reference
 from dr.core.step import placed_target_fields
@@ -76,7 +77,7 @@ class Config:
 
     @property
     def folder(self) -> Path:
-        """What relative paths in the file are meant from."""
+        """Where relative paths in the file start from."""
         return self.path.parent
 
     @property
@@ -202,19 +203,8 @@ def place(text: str, path: ValuePath) -> Place:
 
 def absolute_paths(config: TargetConfig, folder: Path) -> TargetConfig:
     """The same configuration with the paths of local files absolute: a plan is resumed from anywhere."""
-    info = msgspec.inspect.type_info(type(config))
-    changes = {}
-    for field in getattr(info, "fields", ()):
-        value = getattr(config, field.name)
-        if value and _is_path(field.type):
-            changes[field.name] = str(folder / value)
+    changes = {name: str(folder / path) for name, path in marked_fields(config, "path")}
     return msgspec.structs.replace(config, **changes) if changes else config
-
-
-def _is_path(kind: msgspec.inspect.Type) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):  # a path or nothing
-        return any(_is_path(member) for member in kind.types)
-    return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("path"))
 
 
 def _common(names: Sequence[str | int], path: ValuePath) -> list[str | int]:

@@ -107,8 +107,18 @@ def check(lines: Iterable[bytes], head: Head = EMPTY, checkpoints: Sequence[Chec
     return Head(size, last)
 
 
+def joined(lines: Iterable[bytes]) -> bytes:
+    """The lines as they stand in a file, each with its newline."""
+    return b"".join([line + b"\n" for line in lines])
+
+
+def complete(content: bytes) -> list[bytes]:
+    """The lines of a file that have their newline; what a crash left unfinished behind the last one is left out."""
+    return content.split(b"\n")[:-1]
+
+
 def split(blocks: Iterable[bytes], tail: list[bytes]) -> Iterator[bytes]:
-    """The complete lines of a file read in blocks. Anything after the last newline goes into `tail`."""
+    """The complete lines of a file that is read in blocks. Anything after the last newline goes into `tail`."""
     rest = b""
     for block in blocks:
         lines = (rest + block).split(b"\n")

@@ -54,7 +54,7 @@ class StoredRun(msgspec.Struct, frozen=True):
     def checkpoint_lines(self) -> tuple[bytes, ...]:
         """The raw lines of the checkpoints; none when there is no file yet. An unfinished last line is left out."""
         path = self.directory / CHECKPOINTS
-        return tuple(self._read(CHECKPOINTS).split(b"\n")[:-1]) if path.exists() else ()
+        return tuple(chain.complete(self._read(CHECKPOINTS))) if path.exists() else ()
 
     def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
         """The checkpoints; their signatures are not judged here.
@@ -191,6 +191,7 @@ class StoredRun(msgspec.Struct, frozen=True):
 
 
 def lock(file: int, stored: StoredRun) -> None:
+    """Take the kernel lock of a run's journal file. Raises JournalHeld: another process keeps it."""
     for _ in range(LOOKS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -229,7 +230,7 @@ def _torn(head: chain.Head, tail: list[bytes]) -> Torn | None:
 
 
 def write_holder(directory: Path, who: str) -> None:
-    """Only for messages; the lock is what counts."""
+    """Note who has the journal, for messages; the lock is what counts."""
     with contextlib.suppress(OSError):
         (directory / HOLDER).write_text(who + "\n", encoding="utf-8")
 

@@ -15,7 +15,7 @@ from dr.cli.copies import raise_difference, sync
 from dr.cli.entries import audit_show
 from dr.cli.identity import author, signers
 from dr.cli.journal import book, book_to_read, journal_option
-from dr.cli.options import config_option, signers_option
+from dr.cli.options import config_option, run_argument, signers_option
 from dr.core import state as s
 from dr.core.timestamp import iso
 from dr.errors import (
@@ -33,8 +33,6 @@ from dr.secrets import Secrets
 
 REPLAY_UP_TO = 20_000
 """Entries up to which `audit verify` also replays the run without being asked: about 0.1 s."""
-
-run_argument = click.argument("run_name", metavar="RUN")
 
 
 @click.group(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit show latest --json\n  dr audit export latest")

@@ -12,6 +12,9 @@ from dr.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+run_argument = click.argument("run_name", metavar="RUN")
+
+
 def config_option(command: F) -> F:
     return click.option(
         "--config",

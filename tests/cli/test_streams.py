@@ -10,6 +10,7 @@ import pytest
 from tests.cli.shell import (
     GOOD,
     PATIENCE,
+    RUN,
     command,
     dr,
     environment,
@@ -22,8 +23,6 @@ from tests.cli.shell import (
     until,
     write,
 )
-
-RUN = ("run", "good.yaml", "--env", "shop", "--yes")
 
 
 def in_shell(folder: Path, line: str, *arguments: str) -> subprocess.CompletedProcess[str]:
