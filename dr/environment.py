@@ -132,13 +132,16 @@ class Config:
         return Environment(name, targets)
 
 
+NAME_IT = "name another with --config FILE; a journal alone is read with --journal DIRECTORY"
+
+
 def load_config(path: Path) -> Config:
     """Read `dr.toml`.
 
     Raises:
         RunbookWrong: it cannot be read or is wrong.
     """
-    text = text_of(path)
+    text = text_of(path, NAME_IT)
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -9,12 +9,12 @@ from dr.audit.replay import Folded, fold
 from dr.audit.stored import StoredRun
 from dr.cli.identity import signers
 from dr.cli.journal import book_to_read, journal_option
-from dr.cli.options import config_option, signers_option
+from dr.cli.options import as_typed_here, config_option, signers_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
 from dr.report.timeline import Measured, timeline
-from dr.report.words import clock, plan_lines, sentence, signer, standing
+from dr.report.words import answer_command, clock, plan_lines, sentence, signer, standing
 
 run_argument = click.argument("run_name", metavar="RUN")
 
@@ -62,8 +62,10 @@ def show(run_name: str, report: Path | None, allowed_signers: Path | None, journ
     for line in _recovery_time(timeline(folded.plan, stored.entries()).measured):
         click.echo(line)
     if command := _next(stored, folded):
-        choices = "|".join(folded.state.question.choices) if isinstance(folded.state, s.Paused) else ""
-        click.echo(f"next: dr {command} {stored.run} {choices}".rstrip())
+        again = f"dr {command} {stored.run}"
+        if isinstance(folded.state, s.Paused):
+            again = answer_command(stored.run, folded.state.question)
+        click.echo(f"next: {as_typed_here(again)}")
     if report is not None:
         from dr.report.folder import PAGE, write_report  # only for the few who want a folder
 

@@ -23,7 +23,7 @@ from dr.core.plan import Plan, digest, encode_plan
 from dr.core.timestamp import iso
 from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
-from dr.report.words import choice_lines, plan_lines, standing
+from dr.report.words import answer_command, choice_lines, plan_lines, standing
 from dr.runs import RealTargets, admit_rollback, go_on, left, preflight, real_world, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
@@ -231,7 +231,7 @@ def _admit_answer(folded: Folded, given: Answer) -> None:
         raise UsageError(
             f"{given.choice!r} is no answer to: {question.text}",
             stands="the question is still open; nothing was touched",
-            hint=f"dr answer {run} {'|'.join(question.choices)}",
+            hint=answer_command(run, question),
         )
 
 
@@ -268,7 +268,7 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
             raise NeedsOperator(
                 "\n".join([question.text, *choice_lines(question)]),
                 stands=stands,
-                hint=f"dr answer {name} {'|'.join(question.choices)}",
+                hint=answer_command(name, question),
             )
         case s.Ended(finish="aborted"):
             raise Aborted(
