@@ -1,5 +1,6 @@
 """`audit`: is the journal whole, who signed it, and the evidence for somebody who trusts none of us."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,7 +135,10 @@ def export(
             f"the pack cannot be written: {path}: {error.strerror}", stands="the run was only read"
         ) from None
     click.echo(f"{path}: {len(pack):,} bytes; {verdict.standing}, {_signed(verdict)}")
-    click.echo(f"to verify it without dr: tar xzf {path.name} && python3 -I {stored.run}/verify.py")
+    trusted = " --allowed-signers FILE" if verdict.signed else ""
+    click.echo(
+        f"to verify it without dr: tar xzf {shlex.quote(str(path))} && python3 -I {stored.run}/verify.py{trusted}"
+    )
 
 
 @audit.command(epilog="\b\nExamples:\n  dr audit sign latest")
