@@ -14,6 +14,7 @@ from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
 from dr.report.timeline import Measured, timeline
+from dr.report.verdict import met
 from dr.report.words import answer_command, clock, plan_lines, sentence, signer, standing
 
 run_argument = click.argument("run_name", metavar="RUN")
@@ -106,6 +107,7 @@ def _recovery_time(measured: Measured) -> Iterator[str]:
     """The measured recovery time beside its objective: from detection until the steady state had held."""
     if measured.recovery_time is not None:
         since = "the start of the run" if measured.detected is None else "detection"
-        verdict = {True: "met", False: "MISSED", None: ""}[measured.rto_met]
+        verdict = met(measured)
         goal = f"; objective {measured.rto}: {verdict}" if verdict else ""
-        yield f"actual recovery time: {measured.recovery_time:.1f} s from {since}{goal}"
+        least = "at least " if measured.set_back else ""
+        yield f"actual recovery time: {least}{measured.recovery_time:.1f} s from {since}{goal}"

@@ -34,7 +34,7 @@ def _outcome(state: s.State, measured: Measured) -> str:
     match state:
         case s.Ended(finish="completed", service="well"):
             assert measured.recovery_time is not None
-            return f"Recovered in {span(measured.recovery_time)}"
+            return f"Recovered in {took(measured, measured.recovery_time)}"
         case s.Ended(finish="completed", service="deviated"):
             return "Deviated: the steps were carried out, but the steady state did not hold"
         case s.Ended(finish="completed"):
@@ -57,7 +57,20 @@ _SERVICE = {
 
 
 def _lasted(measured: Measured) -> str:
-    return span(measured.last - measured.started)
+    return took(measured, measured.last - measured.started)
+
+
+def took(measured: Measured, seconds: float) -> str:
+    """How long it took by the clock: at least that long where the clock jumped back."""
+    return f"at least {span(seconds)}" if measured.set_back else span(seconds)
+
+
+def met(measured: Measured) -> str:
+    """The word for whether the objective was met; empty where there is none, or no recovery."""
+    if measured.rto is None or measured.recovery_time is None:
+        return ""
+    unknown = f"not known, the clock went back by {span(measured.set_back)}"
+    return {True: "met", False: "MISSED", None: unknown}[measured.rto_met]
 
 
 def _objective(measured: Measured) -> str:
@@ -65,6 +78,8 @@ def _objective(measured: Measured) -> str:
         return "no recovery time objective was set"
     if measured.recovery_time is None:
         return f"there is no recovery to hold against the objective of {measured.rto}"
+    if measured.rto_met is None:
+        return f"whether the recovery time objective of {measured.rto} was met is {met(measured)}"
     if measured.rto_met:
         return f"the recovery time objective of {measured.rto} was met"
     return f"the recovery time objective of {measured.rto} was MISSED by {span(measured.recovery_time - measured.rto)}"
@@ -110,5 +125,5 @@ def _recovery(measured: Measured) -> Result:
     since = "the start of the run" if measured.detected is None else "detection"
     if measured.recovery_time is None:
         return Result(question, "no recovery was measured", objective, None if measured.rto is None else False)
-    verdict = {True: ": met", False: ": MISSED", None: ""}[measured.rto_met]
-    return Result(question, span(measured.recovery_time), f"from {since}; {objective}{verdict}", measured.rto_met)
+    detail = f"from {since}; {objective}{': ' if measured.rto else ''}{met(measured)}"
+    return Result(question, took(measured, measured.recovery_time), detail, measured.rto_met)

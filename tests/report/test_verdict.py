@@ -5,7 +5,7 @@ from dr.core.duration import Duration
 from dr.core.runbook import Objectives
 from dr.report.timeline import Timeline, timeline
 from dr.report.verdict import headline, results
-from tests.report.recorded import OVERLOAD, Happened, entries, plan, recovered, started, step
+from tests.report.recorded import OVERLOAD, Happened, at, entries, plan, recovered, started, step
 
 MET = "the recovery time objective of 5m was met"
 UNKNOWN = "there is no recovery to hold against the objective of 5m"
@@ -58,6 +58,30 @@ def test_missed_objective_says_by_how_much() -> None:
     run = told(ended("completed", "well"), objectives=Objectives(rto=Duration(4)))
     assert headline(run) == "Recovered in 10.0 s; the recovery time objective of 4s was MISSED by 6.0 s."
     assert [result.good for result in results(run)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "goal, objective, good",
+    [
+        (30, "the recovery time objective of 30s was met", True),
+        (6, "whether the recovery time objective of 6s was met is not known, the clock went back by 5.0 s", None),
+        (3, "the recovery time objective of 3s was MISSED by 1.0 s", False),
+    ],
+)
+def test_clock_that_went_back_makes_no_recovery_shorter(goal: int, objective: str, good: bool | None) -> None:
+    """Detected at -2 s, done at 2 s, well at -3 s: it took 4 s, and nobody can tell how much more."""
+    happened = ended("completed", "well")
+    happened[3:] = [(-3, event) for _, event in happened[3:]]
+    run = told(happened, objectives=Objectives(rto=Duration(goal)))
+    assert headline(run) == f"Recovered in at least 4.0 s; {objective}."
+    assert results(run)[2].good is good
+
+
+def test_detection_by_a_clock_that_is_ahead_makes_no_recovery_shorter() -> None:
+    happened = ended("completed", "well")
+    happened[0] = (0, started(plan(step("only")), detected=at(60)))
+    run = told(happened, objectives=Objectives(rto=Duration(30)))
+    assert "Recovered in at least 0 s; whether the recovery time objective of 30s was met is not known" in headline(run)
 
 
 def test_run_without_an_objective_says_so() -> None:
