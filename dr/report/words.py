@@ -168,9 +168,8 @@ def _plan_lines(plan: Plan, digest: str, signer: str) -> list[str]:
     lines = [f"{plan.title}  ({plan.runbook})"]
     if plan.environment:
         lines.append(f"environment {plan.environment}, {plan.mode}; plan {digest[:12]}")
-    objectives = [
-        f"{name} {value}" for name, value in (("RTO", plan.objectives.rto), ("RPO", plan.objectives.rpo)) if value
-    ]
+    named = (("RTO", plan.objectives.rto), ("RPO", plan.objectives.rpo))
+    objectives = [f"{name} {value}" for name, value in named if value is not None]  # `RPO 0s` is the strictest of all
     if objectives:
         lines.append("objectives: " + ", ".join(objectives))
     if plan.parameters:
