@@ -14,7 +14,7 @@ from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
 from dr.report.timeline import Measured, timeline
-from dr.report.verdict import met
+from dr.report.verdict import met, rpo_standing
 from dr.report.words import answer_command, clock, plan_lines, sentence, signer, standing
 
 run_argument = click.argument("run_name", metavar="RUN")
@@ -60,7 +60,8 @@ def show(run_name: str, report: Path | None, allowed_signers: Path | None, journ
     for entry in stored.entries():
         click.echo(f"{entry.seq:5}  {clock(entry.at)}  {entry.actor:10}  {sentence(entry.event)}")
     click.echo(f"\n{stored.run}: {_stands(stored, folded)}")
-    for line in _recovery_time(timeline(folded.plan, stored.entries()).measured):
+    measured = timeline(folded.plan, stored.entries()).measured
+    for line in (*_recovery_time(measured), *_recovery_point(measured)):
         click.echo(line)
     if command := _next(stored, folded):
         again = f"dr {command} {stored.run}"
@@ -111,3 +112,10 @@ def _recovery_time(measured: Measured) -> Iterator[str]:
         goal = f"; objective {measured.rto}: {verdict}" if verdict else ""
         least = "at least " if measured.set_back else ""
         yield f"actual recovery time: {least}{measured.recovery_time:.1f} s from {since}{goal}"
+
+
+def _recovery_point(measured: Measured) -> Iterator[str]:
+    """How much was lost at most, beside its objective."""
+    if measured.lost_at_most is not None:
+        goal = f"; objective {measured.rpo}: {rpo_standing(measured)}" if measured.rpo is not None else ""
+        yield f"actual recovery point: at most {measured.lost_at_most:.1f} s of writes lost{goal}"

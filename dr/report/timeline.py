@@ -42,6 +42,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     well: float | None = None
     """When the steady state had held for its hold time. Recovery ends here (safety rule 14)."""
     rto: Duration | None = None
+    lost_at_most: float | None = None
+    """Seconds of writes that were lost at most, as a step has said that took them from a heartbeat. None: none has."""
+    rpo: Duration | None = None
     set_back: float = 0.0
     """Seconds by which the clock was seen to jump back at most: it was set, or another machine went on. All times here
     pretend that it stood meanwhile; so what lies between two of them took at least that long."""
@@ -64,6 +67,13 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         if self.recovery_time > self.rto:
             return False
         return True if self.recovery_time + self.set_back <= self.rto else None
+
+    @property
+    def rpo_met(self) -> bool | None:
+        """None: there is no objective, or no telling: more may have been lost than it allows, or less."""
+        if self.rpo is None or self.lost_at_most is None or self.lost_at_most > self.rpo:
+            return None
+        return True
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +144,14 @@ def _measure(plan: Plan, measured: Measured | None, entry: e.Entry) -> Measured:
         case e.RunStarted(detected=detected):
             when = parse_iso(detected) if detected else None
             last = at if when is None else max(at, when)
-            return Measured(started=at, last=last, detected=when, rto=plan.objectives.rto, set_back=last - at)
+            return Measured(
+                started=at,
+                last=last,
+                detected=when,
+                rto=plan.objectives.rto,
+                rpo=plan.objectives.rpo,
+                set_back=last - at,
+            )
         case event:
             assert measured is not None
             measured = msgspec.structs.replace(measured, set_back=max(measured.set_back, measured.last - at))
@@ -144,6 +161,8 @@ def _measure(plan: Plan, measured: Measured | None, entry: e.Entry) -> Measured:
             return msgspec.structs.replace(measured, last=at, last_effect=at)
         case e.StepUndone():
             return msgspec.structs.replace(measured, last=at, last_effect=at)
+        case e.ApplyReturned(claim={"lost_at_most_seconds": int() | float() as lost}):
+            return msgspec.structs.replace(measured, last=at, lost_at_most=max(lost, measured.lost_at_most or 0.0))
         case e.HealthObserved(well=True):
             return msgspec.structs.replace(measured, last=at, well=at)
         case _:

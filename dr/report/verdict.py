@@ -25,9 +25,11 @@ def headline(run: Timeline) -> str:
     return f"{_outcome(run.state, run.measured)}; {_objective(run.measured)}."
 
 
-def results(run: Timeline) -> tuple[Result, Result, Result]:
-    """The two results of a run and its recovery time."""
-    return _finished(run), _service(run), _recovery(run.measured)
+def results(run: Timeline) -> tuple[Result, ...]:
+    """The two results of a run, its recovery time, and its recovery point where that was measured."""
+    measured = run.measured
+    point = (_lost(measured.lost_at_most, measured),) if measured.lost_at_most is not None else ()
+    return _finished(run), _service(run), _recovery(measured), *point
 
 
 def _outcome(state: s.State, measured: Measured) -> str:
@@ -127,3 +129,13 @@ def _recovery(measured: Measured) -> Result:
         return Result(question, "no recovery was measured", objective, None if measured.rto is None else False)
     detail = f"from {since}; {objective}{': ' if measured.rto else ''}{met(measured)}"
     return Result(question, took(measured, measured.recovery_time), detail, measured.rto_met)
+
+
+def _lost(seconds: float, measured: Measured) -> Result:
+    detail = "no objective" if measured.rpo is None else f"objective {measured.rpo}: {rpo_standing(measured)}"
+    return Result("How much data was lost?", f"at most {span(seconds)} of writes", detail, measured.rpo_met)
+
+
+def rpo_standing(measured: Measured) -> str:
+    """Whether the objective for the recovery point was met. What was measured is a bound, so it shows no miss."""
+    return "met" if measured.rpo_met else "not shown to be met"

@@ -122,3 +122,30 @@ def test_rolling_back_is_neither_good_nor_bad() -> None:
 
 def test_steps_are_counted_by_how_they_ended() -> None:
     assert results(timeline(OVERLOAD, entries(recovered())))[0].detail == "3 done, 1 skipped"
+
+
+@pytest.mark.parametrize(
+    "rpo, detail, good",
+    [
+        (Duration(10), "objective 10s: met", True),
+        (Duration(0), "objective 0s: not shown to be met", None),
+        (None, "no objective", None),
+    ],
+)
+def test_data_lost_is_held_against_its_objective(rpo: Duration | None, detail: str, good: bool | None) -> None:
+    """A second attempt finds the server promoted and measures nothing; what the first one measured stands."""
+    happened = ended("completed", "well")
+    measured = e.ApplyReturned(step="only", attempt=1, claim={"promoted": "db2", "lost_at_most_seconds": 3.2})
+    happened[2:2] = [(2, measured), (2, e.AttemptFailed(step="only", attempt=1, error="no", not_before=at(2)))]
+    happened[4:4] = [(2, e.ApplyStarted(step="only", attempt=2)), (2, e.ApplyReturned(step="only", attempt=2))]
+    happened[6] = (2, e.StepDone(step="only", attempt=2))
+    result = results(told(happened, objectives=Objectives(rpo=rpo)))[3]
+    assert (result.answer, result.detail, result.good) == ("at most 3.2 s of writes", detail, good)
+
+
+def test_data_lost_is_not_told_where_no_heartbeat_could_be_read() -> None:
+    happened = ended("completed", "well")
+    happened[2:2] = [
+        (2, e.ApplyReturned(step="only", attempt=1, claim={"lost_at_most_seconds": None, "why": "no table"}))
+    ]
+    assert len(results(told(happened))) == 3
