@@ -11,7 +11,7 @@ from dr.audit.agreement import Rulings
 from dr.audit.book import LocalBook
 from dr.audit.here import Book, HereBook
 from dr.audit.journal_spec import DIRECTORY, Places, place_of
-from dr.cli.options import told_again, utf8
+from dr.cli.options import as_typed, told_again, utf8
 from dr.cli.streams import complain
 from dr.environment import Config, load_config
 from dr.errors import UsageError
@@ -137,7 +137,12 @@ def book(config: Path, journal: Path | None) -> Book:
     from dr.audit.home import HomeBook  # what a journal needs that has a home
     from dr.audit.s3 import S3Store
 
-    return HomeBook(LocalBook(directory), S3Store(where.home), tuple(map(S3Store, where.mirrors)), rulings, complain)
+    typed = click.get_current_context().ensure_object(dict)
+
+    def tell(text: str) -> None:  # also from threads, which have no context
+        complain(as_typed(text, typed))
+
+    return HomeBook(LocalBook(directory), S3Store(where.home), tuple(map(S3Store, where.mirrors)), rulings, tell)
 
 
 def recorded_in(runs: Book) -> Iterator[str]:
