@@ -11,7 +11,7 @@ from typing import cast, get_args
 import click
 
 from dr.audit.replay import Folded
-from dr.cli.identity import author
+from dr.cli.identity import author_of_run
 from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
 from dr.cli.options import config_option, instant, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
@@ -99,7 +99,7 @@ def run(
         click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()
-    who = author(config, secrets, unsigned)
+    who = author_of_run(config, secrets, unsigned)
     if not ungraceful:
         preflight(plan, targets)
     with _watching(plan, as_json=as_json, since=detected) as (keyboard, watcher):
@@ -192,7 +192,7 @@ def _carry_on(
     """Go on with a run from where it stands."""
     runs, secrets = book(config, journal), Secrets()
     stored = runs.find(run_name)
-    who = author(config, secrets, unsigned)
+    who = author_of_run(config, secrets, unsigned)
     with contextlib.ExitStack() as stack:
 
         def make_world(plan: Plan) -> World:
