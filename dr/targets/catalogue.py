@@ -40,6 +40,11 @@ TARGET_TYPES: Final[Catalogue[TargetConfig]] = Catalogue(
 )
 
 
+def types_for(protocol: str) -> str:
+    """The types in `dr.toml` whose targets speak that Protocol, in words."""
+    return " or ".join(name for name, config in TARGET_TYPES.items() if protocol in config.speaks)
+
+
 def open_target(config: TargetConfig, opening: Opening) -> Target:
     """The target that `config` describes; whoever opens it closes it.
 
