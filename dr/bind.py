@@ -19,6 +19,7 @@ from dr.findings import Finding, Path, did_you_mean, explain, wrong
 from dr.load import Document
 from dr.parameters import misfit, values_of
 from dr.steps import CATALOGUE
+from dr.targets.catalogue import types_for
 
 if TYPE_CHECKING:
     from dr.environment import Environment
@@ -220,7 +221,8 @@ class _Binding:
                 what = f"the environment {self._environment.name} has no target {name!r}{did_you_mean(name, declared)}"
                 self._findings.append(Finding(self._where(name, path), what))
             elif role.protocol not in declared[name].speaks:
-                what = f"the target {name!r} is not a {role.protocol}, but a {', '.join(declared[name].speaks)}"
+                kind = declared[name].__struct_config__.tag
+                what = f"the target {name!r} is of type {kind}; this takes one of type {types_for(role.protocol)}"
                 self._findings.append(Finding(self._where(name, path), what))
             else:
                 self._use(name)

@@ -21,7 +21,7 @@ from dr.core.step import placed_target_fields
 from dr.errors import UsageError
 from dr.findings import Path as ValuePath
 from dr.findings import Place, did_you_mean, explain, text_of, wrong
-from dr.targets.catalogue import TARGET_TYPES
+from dr.targets.catalogue import TARGET_TYPES, types_for
 from dr.targets.protocols import LocalPath, TargetConfig
 
 
@@ -124,7 +124,8 @@ class Config:
             for path, other, role in placed_target_fields(config, where):
                 if other in spec.targets and (other not in targets or role.protocol in targets[other].speaks):
                     continue
-                what = f"the target {target!r} names {other!r}, which is no {role.protocol} of this environment"
+                fit = types_for(role.protocol)
+                what = f"the target {target!r} names {other!r}, which is no target of type {fit} of this environment"
                 what += did_you_mean(other, (known for known in targets if role.protocol in targets[known].speaks))
                 findings.append((place(self._text, path), what))
         if findings:
@@ -133,13 +134,16 @@ class Config:
         return Environment(name, targets)
 
 
+NAME_IT = "name another with --config FILE; a journal alone is read with --journal DIRECTORY"
+
+
 def load_config(path: Path) -> Config:
     """Read `dr.toml`.
 
     Raises:
         RunbookWrong: it cannot be read or is wrong.
     """
-    text = text_of(path)
+    text = text_of(path, NAME_IT)
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

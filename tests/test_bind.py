@@ -191,8 +191,8 @@ def test_whatever_is_given_as_a_parameter_it_is_taken_or_refused_in_words(given_
 @pytest.mark.parametrize(
     "before, after, told",
     [
-        ("store: flags", "store: website", "21:19: the target 'website' is not a FlagStore, but a HttpEndpoint"),
-        ("router: reads", "router: flags", "31:24: the target 'flags' is not a ReadRouter, but a FlagStore"),
+        ("store: flags", "store: website", "21:19: the target 'website' is of type http; this takes one of"),
+        ("router: reads", "router: flags", "31:24: the target 'flags' is of type flagd-file; this takes one of"),
         ("target: website, ", "target: web, ", "14:29: the environment shop has no target 'web' (did you mean"),
         ("id: tell", "id: off", "33:13: the id 'off' is there twice"),
         ("id: tell", "id: steady-state", "33:13: the id 'steady-state' is there twice"),

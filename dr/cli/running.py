@@ -11,7 +11,7 @@ from typing import cast, get_args
 import click
 
 from dr.audit.replay import Folded
-from dr.cli.identity import author
+from dr.cli.identity import author_of_run
 from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
 from dr.cli.options import config_option, instant, run_argument, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
@@ -25,7 +25,7 @@ from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
 from dr.preflight import preflight
 from dr.real_world import RealTargets, real_world
-from dr.report.words import choice_lines, plan_lines, standing
+from dr.report.words import answer_command, choice_lines, plan_lines, standing
 from dr.runs import admit_rollback, go_on, left, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
@@ -100,7 +100,7 @@ def run(
         click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()
-    who = author(config, secrets, unsigned)
+    who = author_of_run(config, secrets, unsigned)
     if not ungraceful:
         preflight(plan, targets)
     with _watching(plan, as_json=as_json, since=detected) as (keyboard, watcher):
@@ -193,7 +193,7 @@ def _carry_on(
     """Go on with a run from where it stands, or roll it back where there is a reason to, be it an empty one."""
     runs, secrets = book(config, journal), Secrets()
     stored = runs.find(run_name)
-    who = author(config, secrets, unsigned)
+    who = author_of_run(config, secrets, unsigned)
     with contextlib.ExitStack() as stack:
 
         def make_world(plan: Plan) -> World:
@@ -232,7 +232,7 @@ def _admit_answer(folded: Folded, given: Answer) -> None:
         raise UsageError(
             f"{given.choice!r} is no answer to: {question.text}",
             stands="the question is still open; nothing was touched",
-            hint=f"dr answer {run} {'|'.join(question.choices)}",
+            hint=answer_command(run, question),
         )
 
 
@@ -269,7 +269,7 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
             raise NeedsOperator(
                 "\n".join([question.text, *choice_lines(question)]),
                 stands=stands,
-                hint=f"dr answer {name} {'|'.join(question.choices)}",
+                hint=answer_command(name, question),
             )
         case s.Ended(finish="aborted"):
             raise Aborted(

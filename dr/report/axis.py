@@ -86,6 +86,11 @@ def span(seconds: float) -> str:
     return "{} d {:02} h".format(*divmod(round(seconds / HOUR), 24))
 
 
+def after(seconds: float) -> str:
+    """Time counted from a moment, as a stopwatch shows it: `+9.8 s`; before it `-9.8 s`."""
+    return passed(seconds) if seconds < 0 else f"+{passed(seconds)}"
+
+
 def passed(seconds: float) -> str:
     """Time gone by, as a stopwatch shows it: `9.8 s`, `5:03.0`, `11:04:50.2`."""
     sign, tenths = "-" if seconds < 0 else "", round(abs(seconds) * 10)

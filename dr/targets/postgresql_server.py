@@ -12,7 +12,7 @@ import msgspec
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
 from dr.targets.switching import DatabaseServer, Pulse, Replay, Situation
-from dr.targets.transport import fresh_directory, rewound_directory, wal_archive
+from dr.targets.transport import fresh_directory, logins, rewound_directory, wal_archive
 from dr.targets.transport import server_sql as sql
 from dr.targets.transport.data_directory import Commands, Control, DataDirectory
 from dr.targets.transport.dsn import Dsn, check_dsn
@@ -224,6 +224,12 @@ class PostgresqlDatabaseServer:
     def unfence(self) -> None:
         self._directory.unfence()
 
+    def still_in(self, keep: Collection[str]) -> tuple[str, ...]:
+        return logins.still_in(self._rows, keep)
+
+    def keep_out(self, keep: Collection[str]) -> None:
+        logins.keep_out(self._rows, self._command, keep)
+
     def promote(self) -> None:
         if self._is_standby():
             self._rows("select pg_promote(false)")
@@ -233,6 +239,7 @@ class PostgresqlDatabaseServer:
         [(has_target,)] = self._rows(sql.HAS_TARGET)
         if has_target:
             self._command(sql.FORGET_TARGET)
+        logins.let_in(self._rows, self._command)
 
     def follow(self, upstream: str) -> None:
         [(literal,)] = self._rows("select quote_literal(%s)", [upstream])
