@@ -21,6 +21,7 @@ class FenceProxies(TargetConfig, frozen=True, tag="fence-proxies"):
     speaks: ClassVar[tuple[str, ...]] = ("FencingAgent",)
 
     server: ServerName
+    """The server to which they lead nobody any more."""
     proxies: Annotated[tuple[Annotated[str, target(ServerGate)], ...], msgspec.Meta(min_length=1, max_length=20)]
     """Whom the server lets in, by its pg_hba.conf or a firewall: targets of type `pgbouncer-pool`."""
 
