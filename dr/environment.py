@@ -14,7 +14,7 @@ from dr.audit.allowed_signers import parse as parse_signers
 from dr.audit.journal_spec import JournalSpec, Places, places, problems
 from dr.audit.keys import check_identity, check_key
 from dr.core.duration import decode_hook
-from dr.core.marks import marked_fields
+from dr.core.marks import marked_texts
 from dr.core.runbook import Name
 from dr.core.secret import SecretRef, check_reference
 from dr.core.step import placed_target_fields
@@ -207,7 +207,7 @@ def place(text: str, path: ValuePath) -> Place:
 
 def absolute_paths(config: TargetConfig, folder: Path) -> TargetConfig:
     """The same configuration with the paths of local files absolute: a plan is resumed from anywhere."""
-    changes = {name: str(folder / path) for name, path in marked_fields(config, "path")}
+    changes = {name: str(folder / path) for name, path in marked_texts(config, "path")}
     return msgspec.structs.replace(config, **changes) if changes else config
 
 
