@@ -1,23 +1,23 @@
 """A disk after a power cut: every state that it may be left in, after what a program has asked of the file system.
 
 The model is that of POSIX as ext4 and xfs keep it, taken at its strictest (fsync(2), rename(2), ext4(5) `data=ordered`;
-T. S. Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014; their tool is ALICE). When the power goes
+T. S. Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014, whose tool is ALICE). When the power goes
 
-- what a file held when its last `fsync`, `fdatasync` or `syncfs` began is there; the rest of it may be there or not, sector
-  by sector (512 bytes) and in any order: each sector is as it stood after any one of the writes since;
-- the file's size is any that it has had since, or the end of any sector in between, whatever has become of the data: where
-  those are missing there are zeros;
-- names (create, rename, link, unlink, mkdir) are there once the folder they are in was synced. Each of the others may be
-  there or not, in any order, with or without what is in the file. A new file's `fsync` says nothing of its name;
+- what a file held when its last `fsync`, `fdatasync` or `syncfs` began is there; the rest of it may be there or not,
+  sector by sector (512 bytes) and in any order: each sector is as it stood after any one of the writes since;
+- the file's size is any that it has had since, or while it grew the end of any sector in between, whatever has become
+  of the data: where those are missing, or are to be cut off, there may be zeros;
+- names (create, rename, link, unlink, mkdir) are there once the folder they are in was synced. Each of the others may
+  be there or not, in any order, with or without what is in the file. A new file's `fsync` says nothing of its name;
 - so is a mode, once the file or folder that has it was synced.
 
-Not reordered: changes of one name among themselves; what is in a folder and the folder's own name (nothing is found in a
-folder that is not there). Not torn: a sector; a name; a rename, also from one folder to another (one transaction of the
-file system's journal; it is held to be durable when the folder of the new name is). What was never written is not found:
-a file system that shows old data of other files (ext4 `data=writeback`) is left out, and so are disks that lie.
+Not reordered: changes of one name among themselves; what is in a folder and the folder's own name (nothing is found in
+a folder that is not there). Not torn: a sector; a name; a rename, also from one folder to another (one transaction of
+the file system's journal; it is held to be durable when the folder of the new name is). What was never written is not
+found: a file system that shows old data of other files (ext4 `data=writeback`) is left out, and so are disks that lie.
 
-A state at one moment may also be met at the next, until something is synced. So it is enough to look right before each
-sync, and at the end.
+What may be left at one moment may also be left later, until something is synced. So it is enough to look right before
+each sync, and at the end.
 """
 
 import itertools
@@ -226,8 +226,10 @@ class Disk:
 
 
 def _sizes(had: Sequence[int]) -> list[int]:
-    ends = range(min(had) // SECTOR * SECTOR + SECTOR, max(had), SECTOR)
-    return sorted({*had, *ends} if len(ends) <= FEW else {*had, *ends[:4], *ends[-4:]})
+    """It had these sizes, one after the other; while it grew also those in between."""
+    grown = [range(old // SECTOR * SECTOR + SECTOR, new, SECTOR) for old, new in itertools.pairwise(had)]
+    ends = [end for sizes in grown for end in (sizes if len(sizes) <= FEW else [*sizes[:4], *sizes[-4:]])]
+    return sorted({*had, *ends})
 
 
 def _mixtures(versions: Sequence[bytes], size: int) -> Iterator[bytes]:
@@ -309,11 +311,6 @@ def cuts(before: State, asked: Sequence[Operation]) -> Iterator[Cut]:
         disk.take(operation)
 
 
-def without(asked: Sequence[Operation], number: int) -> list[Operation]:
-    """The same with one operation left out."""
-    return [operation for at, operation in enumerate(asked) if at != number]
-
-
-def free_space() -> str:
-    """Where states are made: in memory, where there is room for them."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else ""
+def memory() -> Path | None:
+    """Where states are best made: they are thousands of files, and nothing is asked of their disk."""
+    return Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None

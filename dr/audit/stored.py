@@ -28,7 +28,7 @@ LOOK_EVERY = 0.01
 
 
 class Torn(msgspec.Struct, frozen=True):
-    """An unfinished last line, as a crash in the middle of a write leaves it.
+    """What a crash in the middle of a write leaves at the end: an unfinished line, or some with a hole in them.
 
     Nothing was done on the strength of it (safety rule 1).
     """
@@ -54,7 +54,7 @@ class StoredRun(msgspec.Struct, frozen=True):
     def checkpoint_lines(self) -> tuple[bytes, ...]:
         """The raw lines of the checkpoints; none when there is no file yet. An unfinished last line is left out."""
         path = self.directory / CHECKPOINTS
-        return tuple(self._read(CHECKPOINTS).split(b"\n")[:-1]) if path.exists() else ()
+        return tuple(chain.marks(self._read(CHECKPOINTS))) if path.exists() else ()
 
     def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
         """The checkpoints; their signatures are not judged here.
@@ -159,7 +159,9 @@ class StoredRun(msgspec.Struct, frozen=True):
             lock(file, self)
             head, torn = self.verify()
             offset = os.fstat(file).st_size
-            if torn is not None:
+            if torn is None:
+                _sync(self, file)
+            else:
                 offset -= torn.bytes
                 _set_aside(self, file, torn, offset)
             write_holder(self.directory, who)
@@ -203,6 +205,14 @@ def lock(file: int, stored: StoredRun) -> None:
         stands="nothing was touched",
         hint=f"wait until that process has ended, or look at it with `dr show {stored.run}`",
     )
+
+
+def _sync(stored: StoredRun, file: int) -> None:
+    """What a process wrote that was killed before its sync is durable before anything is done because of it."""
+    try:
+        os.fdatasync(file)
+    except OSError as error:
+        raise unwritable(stored.run, stored.directory / JOURNAL, error, started=True) from error
 
 
 def _set_aside(stored: StoredRun, file: int, torn: Torn, offset: int) -> None:
