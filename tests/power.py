@@ -251,8 +251,7 @@ def _telling(ways: Sequence[int]) -> Iterable[tuple[int, ...]]:
     if total <= FEW:
         return itertools.product(*map(range, ways))
     chosen: dict[tuple[int, ...], None] = {}
-    ends = several if len(several) <= FEW else [*several[:8], *several[-8:]]
-    for place in ends:
+    for place in several if len(several) <= FEW // 4 else [*several[:4], *several[-4:]]:
         for lost in ({place}, set(several) - {place}, set(range(place, len(ways))), set(range(place))):
             chosen[tuple(count - 1 if at in lost else 0 for at, count in enumerate(ways))] = None
     chance = random.Random(total)

@@ -17,7 +17,7 @@ from dr.core.events import Entry, decode_entry
 from dr.errors import DrError, EvidenceIncomplete, NoSuchRun, RunEnded
 from tests.cli.shell import SHOP, command, environment, write
 from tests.keyring import Keyring, identity
-from tests.power import Cut, Disk, Say, State, Sync, Write, cuts, memory
+from tests.power import Cut, Disk, Say, State, Sync, Write, cuts, memory, seen
 from tests.traced import Record, record, strace
 
 pytestmark = strace
@@ -188,7 +188,7 @@ def test_a_signed_run_goes_on_after_a_power_cut_at_any_moment(folder: Path, keyr
     survives(folder, run)
 
 
-@pytest.mark.parametrize("sync", [1, 4, 7])
+@pytest.mark.parametrize("sync", [4, 7])
 def test_entries_that_a_killed_process_did_not_sync_are_safe_before_another_one_goes_on(
     folder: Path, sync: int
 ) -> None:
@@ -221,6 +221,25 @@ def test_what_a_power_cut_left_is_kept_also_when_it_is_cut_again(folder: Path) -
         aside = [content for path, content in cut.state.tree.items() if "/torn-" in path]
         assert unfinished in [*aside, read(file(cut.state, "journal.jsonl"))[1]]
     survives(folder, resumed)
+
+
+@pytest.mark.parametrize(
+    "made, command",
+    [("report", ("show", "latest", "--report", "report")), ("pack", ("audit", "export", "latest", "-o", "pack"))],
+)
+def test_a_report_and_a_pack_are_there_whole_or_not_at_all(folder: Path, made: str, command: Sequence[str]) -> None:
+    """And for good once they were announced."""
+    assert dr(*RUN) == 0
+    run = traced(folder, *command)
+    assert run.status == 0
+    found = [(part(cut.state, made), shown_before(cut, run)) for cut in cuts(run.before, run.asked)]
+    assert {content for content, _ in found} == {frozenset(), part(seen(folder), made)}
+    assert all(content for content, shown in found if made.encode() in shown)
+
+
+def part(state: State, name: str) -> frozenset[tuple[str, bytes | None]]:
+    """The file or folder of that name with all that is in it."""
+    return frozenset((path, content) for path, content in state.tree.items() if path.split("/")[0] == name)
 
 
 def test_each_sync_of_a_run_is_needed(folder: Path) -> None:

@@ -4,6 +4,7 @@ Real programs and all that they start, so that nothing is written that the recor
 is checked against the folder itself, every time.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -210,15 +211,19 @@ class _Reader:
         return _under(arguments[0], arguments[1]), _under(arguments[2], arguments[3])
 
     def _is_ours(self, path: str) -> bool:
-        return f"{path}/".startswith(self._root)
+        return f"{self._full(path)}/".startswith(self._root)
+
+    def _full(self, path: str) -> str:
+        """Programs are started in the folder, and stay there."""
+        return os.path.normpath(f"{self._root}{path}" if not path.startswith("/") else path)
 
     def _place(self, path: str) -> Place:
-        folder, _, name = path.rpartition("/")
+        folder, _, name = self._full(path).rpartition("/")
         return self._find_full(folder), name
 
     def _find_full(self, path: str) -> int:
         assert self._is_ours(path), path
-        return self._find(f"{path}/".removeprefix(self._root).rstrip("/"))
+        return self._find(f"{self._full(path)}/".removeprefix(self._root).rstrip("/"))
 
     def _find(self, path: str) -> int:
         number = ROOT
