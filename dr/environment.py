@@ -14,13 +14,14 @@ from dr.audit.allowed_signers import parse as parse_signers
 from dr.audit.journal_spec import JournalSpec, Places, places, problems
 from dr.audit.keys import check_identity, check_key
 from dr.core.duration import decode_hook
+from dr.core.marks import marked_fields
 from dr.core.runbook import Name
 from dr.core.secret import SecretRef, check_reference
 from dr.core.step import placed_target_fields
 from dr.errors import UsageError
 from dr.findings import Path as ValuePath
 from dr.findings import Place, did_you_mean, explain, text_of, wrong
-from dr.targets.catalogue import TARGET_TYPES
+from dr.targets.catalogue import TARGET_TYPES, types_for
 from dr.targets.protocols import LocalPath, TargetConfig
 
 
@@ -76,7 +77,7 @@ class Config:
 
     @property
     def folder(self) -> Path:
-        """What relative paths in the file are meant from."""
+        """Where relative paths in the file start from."""
         return self.path.parent
 
     @property
@@ -123,7 +124,8 @@ class Config:
             for path, other, role in placed_target_fields(config, where):
                 if other in spec.targets and (other not in targets or role.protocol in targets[other].speaks):
                     continue
-                what = f"the target {target!r} names {other!r}, which is no {role.protocol} of this environment"
+                fit = types_for(role.protocol)
+                what = f"the target {target!r} names {other!r}, which is no target of type {fit} of this environment"
                 what += did_you_mean(other, (known for known in targets if role.protocol in targets[known].speaks))
                 findings.append((place(self._text, path), what))
         if findings:
@@ -132,13 +134,16 @@ class Config:
         return Environment(name, targets)
 
 
+NAME_IT = "name another with --config FILE; a journal alone is read with --journal DIRECTORY"
+
+
 def load_config(path: Path) -> Config:
     """Read `dr.toml`.
 
     Raises:
         RunbookWrong: it cannot be read or is wrong.
     """
-    text = text_of(path)
+    text = text_of(path, NAME_IT)
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -202,19 +207,8 @@ def place(text: str, path: ValuePath) -> Place:
 
 def absolute_paths(config: TargetConfig, folder: Path) -> TargetConfig:
     """The same configuration with the paths of local files absolute: a plan is resumed from anywhere."""
-    info = msgspec.inspect.type_info(type(config))
-    changes = {}
-    for field in getattr(info, "fields", ()):
-        value = getattr(config, field.name)
-        if value and _is_path(field.type):
-            changes[field.name] = str(folder / value)
+    changes = {name: str(folder / path) for name, path in marked_fields(config, "path")}
     return msgspec.structs.replace(config, **changes) if changes else config
-
-
-def _is_path(kind: msgspec.inspect.Type) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):  # a path or nothing
-        return any(_is_path(member) for member in kind.types)
-    return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("path"))
 
 
 def _common(names: Sequence[str | int], path: ValuePath) -> list[str | int]:

@@ -40,8 +40,8 @@ class Place(msgspec.Struct, frozen=True):
     column: int
 
 
-def text_of(path: pathlib.Path) -> str:
-    """The text of a file that a person has written.
+def text_of(path: pathlib.Path, hint: str = "") -> str:
+    """The text of a file that a person has written; `hint` is what to do where it is not.
 
     Raises:
         RunbookWrong: it cannot be read, is too large, or is not UTF-8.
@@ -53,7 +53,7 @@ def text_of(path: pathlib.Path) -> str:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise wrong(name, [(None, "it is a symbolic link that leads back to itself")]) from None
-        raise wrong(name, [(None, f"it cannot be read: {(error.strerror or str(error)).lower()}")]) from None
+        raise wrong(name, [(None, f"it cannot be read: {(error.strerror or str(error)).lower()}")], hint) from None
     if len(raw) > MAX_BYTES:
         raise wrong(name, [(None, f"it is larger than {MAX_BYTES:,} bytes; it should be a page, not a data set")])
     try:

@@ -16,7 +16,7 @@ from dr.errors import UsageError
 from dr.findings import did_you_mean
 from dr.steps import CATALOGUE
 from dr.steps.health_verify import HealthVerify
-from dr.targets.catalogue import TARGET_TYPES
+from dr.targets.catalogue import TARGET_TYPES, types_for
 
 Struct = type[msgspec.Struct]
 
@@ -151,7 +151,7 @@ def _words(kind: types.Type) -> str:  # noqa: C901 - one case per type
     """A type in the words of a person who writes YAML."""
     match kind:
         case types.Metadata(extra={"target": role}):
-            return f"a target of type {_speakers(role.protocol)}"
+            return f"a target of type {types_for(role.protocol)}"
         case types.Metadata(extra={"secret": True}):
             return "a reference to a secret, env:NAME, file:PATH, aws-secret:ID or ssm:NAME"
         case types.Metadata(extra_json_schema={"description": words}):
@@ -185,17 +185,8 @@ def _words(kind: types.Type) -> str:  # noqa: C901 - one case per type
             return "number"
         case types.BoolType():
             return "true|false"
-        case types.DictType(value_type=value):
-            return f"mapping of {_words(value)}"
-        case types.AnyType():
-            return "any value"
         case _:
             return "text"
-
-
-def _speakers(protocol: str) -> str:
-    """The types of target in dr.toml that can play the role."""
-    return " or ".join(name for name, config in TARGET_TYPES.items() if protocol in config.speaks)
 
 
 def _value(default: object) -> str:

@@ -93,12 +93,12 @@ def test_what_is_wrong_with_one_environment_does_not_keep_another_from_being_use
         ('path = "flags.json"\n', "", "7:1: the field 'path' is missing"),
         ('path = "flags.json"', 'paht = "flags.json"', "9:1: unknown field 'paht' (did you mean 'path'?)"),
         ('dsn = "host', 'dsn = "password=x host', "13:1: dsn: it holds a password"),
-        ('primary = "primary"', 'primary = "primry"', "23:1: the target 'reads' names 'primry', which is no Database"),
-        ('standby = "standby"', 'standby = "flags"', "24:1: the target 'reads' names 'flags', which is no Database"),
+        ('primary = "primary"', 'primary = "primry"', "23:1: the target 'reads' names 'primry', which is no target of"),
+        ('standby = "standby"', 'standby = "flags"', "24:1: the target 'reads' names 'flags', which is no target of"),
         (
             'path = "flags.json"',
             'path = "flags.json"\n  ssh = "web1"',
-            "10:3: the target 'flags' names 'web1', which is no HostGroup",
+            "10:3: the target 'flags' names 'web1', which is no target of type ssh of this environment",
         ),
         (
             "[environments.drill]",

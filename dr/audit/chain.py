@@ -108,6 +108,16 @@ def check(lines: Iterable[bytes], head: Head = EMPTY, checkpoints: Sequence[Chec
     return Head(size, last)
 
 
+def joined(lines: Iterable[bytes]) -> bytes:
+    """The lines as they stand in a file, each with its newline."""
+    return b"".join([line + b"\n" for line in lines])
+
+
+def complete(content: bytes) -> list[bytes]:
+    """The lines of a file that have their newline; what a crash left unfinished behind the last one is left out."""
+    return content.split(b"\n")[:-1]
+
+
 _FIRST = rb'\{"prev":"[0-9a-f]{64}","seq":[0-9]+,"first":([0-9]{1,18}),'
 """How a line begins that says with which one it was written together. (Compiled when it is needed, which is rarely.)"""
 
@@ -139,7 +149,7 @@ def _split_at_hole(text: bytes, number: int, tail: list[bytes]) -> Iterator[byte
     left as they are, for the chain to find.
     """
     begin = text.rfind(b"\n", 0, text.index(b"\0")) + 1
-    *before, _ = text[:begin].split(b"\n")
+    before = complete(text[:begin])
     *lines, rest = text[begin:].split(b"\n")
     yield from before
     if all(_is_unsynced(line, number + len(before)) for line in lines):
@@ -164,7 +174,7 @@ def finished(marks: bytes) -> int:
 
 def marks(content: bytes) -> list[bytes]:
     """The raw lines of a file of checkpoints; an unfinished last one is left out."""
-    return content[: finished(content)].split(b"\n")[:-1]
+    return complete(content[: finished(content)])
 
 
 def writes(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

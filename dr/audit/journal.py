@@ -95,7 +95,7 @@ class LocalJournal:
             head = chain.link(head, line)
             entries.append(entry)
             lines.append(line)
-        self._write(b"\n".join(lines) + b"\n")
+        self._write(chain.joined(lines))
         self._head = head
         return tuple(entries)
 
@@ -133,7 +133,7 @@ class LocalJournal:
         if lines:
             head = chain.check(lines, self._head)
             for together in chain.writes(lines):
-                self._write(_joined(together))
+                self._write(chain.joined(together))
             self._head = head
         for mark in marks:
             self._write_checkpoint(mark)
@@ -145,16 +145,16 @@ class LocalJournal:
             JournalUnwritable
         """
         self._check_usable()
-        lines = (self.directory / JOURNAL).read_bytes().split(b"\n")[:-1]
+        lines = chain.complete((self.directory / JOURNAL).read_bytes())
         known = self.directory / CHECKPOINTS
         marks = chain.marks(known.read_bytes()) if known.exists() else []
         left = [mark for mark in marks if chain.decode_checkpoint(mark).size <= size]
         aside = self.directory / f"aside-{size}-{self._head.hash[:16]}"
-        content = _joined(lines[:size])
+        content = chain.joined(lines[:size])
         try:
-            replace(aside, _joined(lines[size:]))
-            replace(aside.with_suffix(".checkpoints"), _joined(marks))
-            replace(known, _joined(left))
+            replace(aside, chain.joined(lines[size:]))
+            replace(aside.with_suffix(".checkpoints"), chain.joined(marks))
+            replace(known, chain.joined(left))
             self._replace(content)
         except OSError as error:
             raise unwritable(self.run, self.directory / JOURNAL, error, started=True) from error
@@ -210,10 +210,6 @@ class LocalJournal:
                 stands="this process has stopped and touches nothing further",
                 hint=f"dr audit verify {self.run}",
             )
-
-
-def _joined(lines: Sequence[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in lines)
 
 
 def _cut_unfinished(file: int) -> None:

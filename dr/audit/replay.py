@@ -66,9 +66,14 @@ def fold(stored: StoredRun) -> Folded:
         try:
             state = s.evolve(plan, state, last.event)
         except s.IllegalEvent as error:
-            raise JournalBroken(
-                f"the journal of {stored.run} does not make sense: entry {last.seq}: {error}",
-                stands="nothing was touched",
-                hint=f"dr audit show {stored.run}",
-            ) from None
+            raise senseless(last, error) from None
     return Folded(plan, first, last, state)
+
+
+def senseless(entry: e.Entry, why: Exception) -> JournalBroken:
+    """The error of an entry that can be read, and cannot stand where it does."""
+    return JournalBroken(
+        f"the journal of {entry.run} does not make sense: entry {entry.seq}: {why}",
+        stands="nothing was touched",
+        hint=f"dr audit show {entry.run}",
+    )

@@ -17,6 +17,8 @@ PATIENCE: Final = 30.0
 """Seconds for an answer: an agent may ask the person first (`ssh-add -c`)."""
 LARGEST: Final = 256 * 1024
 """Bytes of an answer; the limit of OpenSSH's own agent."""
+START_ONE: Final = "eval $(ssh-agent) && ssh-add"
+"""What an operator without an agent types."""
 _LIST, _KEYS, _SIGN, _SIGNED = 11, 12, 13, 14
 _RSA_SHA2_512 = 4
 
@@ -71,7 +73,7 @@ def _ask(request: bytes, patience: float) -> tuple[int, Reader]:
     """The kind of the agent's answer, and the rest of it."""
     path = os.environ.get("SSH_AUTH_SOCK")
     if not path:
-        raise unusable("there is no SSH agent here: SSH_AUTH_SOCK is not set", hint="eval $(ssh-agent) && ssh-add")
+        raise unusable("there is no SSH agent here: SSH_AUTH_SOCK is not set", hint=START_ONE)
     end = time.monotonic() + patience
     try:
         with socket.socket(socket.AF_UNIX) as agent:
@@ -85,7 +87,7 @@ def _ask(request: bytes, patience: float) -> tuple[int, Reader]:
     except TimeoutError:
         raise unusable(f"the SSH agent has not answered for {patience:g} s") from None
     except OSError as error:
-        raise unusable(f"the SSH agent cannot be reached: {error.strerror or error}", hint="ssh-add -l") from None
+        raise unusable(f"the SSH agent cannot be reached: {error.strerror or error}", hint=START_ONE) from None
     return answer[0], Reader(answer[1:])
 
 

@@ -190,6 +190,7 @@ class StoredRun(msgspec.Struct, frozen=True):
 
 
 def lock(file: int, stored: StoredRun) -> None:
+    """Take the kernel lock of a run's journal file. Raises JournalHeld: another process keeps it."""
     for _ in range(LOOKS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -225,7 +226,7 @@ def _torn(head: chain.Head, tail: list[bytes]) -> Torn | None:
 
 
 def write_holder(directory: Path, who: str) -> None:
-    """Only for messages; the lock is what counts."""
+    """Note who has the journal, for messages; the lock is what counts."""
     with contextlib.suppress(OSError):
         (directory / HOLDER).write_text(who + "\n", encoding="utf-8")
 

@@ -213,6 +213,8 @@ def judge(folder: Path, allowed: Path | None) -> int:
     say(f"{entries[0].get('run')}: {len(entries)} entries, head {heads[-1]}")
     if journal != there["journal.jsonl"]:
         say("an unfinished entry stands at the end, as a crash leaves it; nothing was done for it")
+    if entries[-1]["event"].get("type") != "run-ended":
+        say("the run has not ended: it was stopped or killed there, or what came after was cut off")
     try:
         signed, wrong = signatures(there.get("checkpoints.jsonl", b""), entries[0].get("run"), heads, allowed)
     except FileNotFoundError:
@@ -277,6 +279,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as leave:
         return USAGE if leave.code else WELL
     own = given.folder / "allowed_signers"
+    say("not judged: the words for people in README.txt and timeline.txt")
+    if own.is_file() and not given.allowed_signers:
+        say("whose signatures count is said by the pack itself: give the list you trust with --allowed-signers FILE")
     return judge(given.folder, given.allowed_signers or (own if own.is_file() else None))
 
 

@@ -1,5 +1,6 @@
 """`audit`: is the journal whole, who signed it, and the evidence for somebody who trusts none of us."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +10,14 @@ import click
 from dr.audit.allowed_signers import AllowedSigners
 from dr.audit.disk import create_whole
 from dr.audit.here import Book
-from dr.audit.replay import begun, fold
+from dr.audit.replay import Folded, begun, fold
 from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
 from dr.cli.copies import raise_difference, sync
 from dr.cli.entries import audit_show
 from dr.cli.identity import author, signers
 from dr.cli.journal import book, book_to_read, journal_option
-from dr.cli.options import config_option, signers_option
+from dr.cli.options import config_option, run_argument, signers_option
 from dr.core import state as s
 from dr.core.timestamp import iso
 from dr.errors import (
@@ -34,8 +35,6 @@ from dr.secrets import Secrets
 
 REPLAY_UP_TO = 20_000
 """Entries up to which `audit verify` also replays the run without being asked: about 0.1 s."""
-
-run_argument = click.argument("run_name", metavar="RUN")
 
 
 @click.group(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit show latest --json\n  dr audit export latest")
@@ -134,7 +133,10 @@ def export(
             f"the pack cannot be written: {path}: {error.strerror}", stands="the run was only read"
         ) from None
     click.echo(f"{path}: {len(pack):,} bytes; {verdict.standing}, {_signed(verdict)}")
-    click.echo(f"to verify it without dr: tar xzf {path.name} && python3 -I {stored.run}/verify.py")
+    trusted = " --allowed-signers FILE" if verdict.signed else ""
+    click.echo(
+        f"to verify it without dr: tar xzf {shlex.quote(str(path))} && python3 -I {stored.run}/verify.py{trusted}"
+    )
 
 
 @audit.command(epilog="\b\nExamples:\n  dr audit sign latest")
@@ -185,7 +187,7 @@ def _verify(
     for copy in copies:
         click.echo(f"  {copy.where}: {'DIFFERS' if copy.tampered else 'INCOMPLETE' if copy.missing else 'the same'}")
     raise_difference(f"the run {stored.run}", f"dr audit sync {stored.run}", copies)
-    _raise_shortfall(stored.run, verdict)
+    _raise_shortfall(stored.run, verdict, folded)
 
 
 _WORDS = {"well": "verified", "incomplete": "INCOMPLETE", "unverifiable": "NOT JUDGED"}
@@ -203,12 +205,17 @@ def _told(verdict: Verdict) -> Iterator[str]:
         yield from verdict.notes
 
 
-def _raise_shortfall(run: str, verdict: Verdict) -> None:
+def _raise_shortfall(run: str, verdict: Verdict, folded: Folded | None) -> None:
     if verdict.standing == "incomplete":
+        sign, resume = f"dr audit sign {run}", f"dr resume {run}"
+        if folded is None:
+            hint = f"{sign}, or if it has not ended: {resume}"
+        else:
+            hint = sign if isinstance(folded.state, s.Ended) else resume
         raise EvidenceIncomplete(
             f"the evidence of {run} is not complete: " + "\n  ".join(verdict.incomplete),
             stands="nothing was found changed; what is only behind the chain could have been rewritten",
-            hint=f"dr resume {run}, or if it has ended: dr audit sign {run}",
+            hint=hint,
         )
     if verdict.standing == "unverifiable":
         raise Unverifiable(

@@ -7,6 +7,7 @@ from dr.audit.allowed_signers import AllowedSigners
 from dr.author import Author, open_signing
 from dr.cli.streams import complain
 from dr.environment import load_config, read_signers
+from dr.errors import SigningFailed
 from dr.secrets import Secrets
 
 
@@ -21,6 +22,16 @@ def author(config: Path, secrets: Secrets, unsigned: str) -> Author:
     """Who acts: the identity that signs, as `dr.toml` says, else the user of the machine."""
     signing = None if unsigned or not config.exists() else open_signing(load_config(config), secrets, complain)
     return Author(signing.identity if signing else actor(), signing, unsigned)
+
+
+def author_of_run(config: Path, secrets: Secrets, unsigned: str) -> Author:
+    """The same for who acts: a recovery need not wait for a key, and whoever is refused for its sake is told so."""
+    try:
+        return author(config, secrets, unsigned)
+    except SigningFailed as error:
+        without = "to go without a signature: add --unsigned REASON"
+        hint = f"{error.hint}   ({without})" if error.hint else without
+        raise SigningFailed(error.what, stands=error.stands, hint=hint) from None
 
 
 def actor() -> str:

@@ -11,7 +11,7 @@ from dr.audit.agreement import Rulings
 from dr.audit.book import LocalBook
 from dr.audit.here import Book, HereBook
 from dr.audit.journal_spec import DIRECTORY, Places, place_of
-from dr.cli.options import utf8
+from dr.cli.options import as_typed, told_again, utf8
 from dr.cli.streams import complain
 from dr.environment import Config, load_config
 from dr.errors import UsageError
@@ -27,6 +27,7 @@ def journal_option(command: F) -> F:
     for option in (
         click.option(
             "--journal",
+            callback=told_again,
             type=click.Path(path_type=Path),
             envvar="DR_JOURNAL",
             show_envvar=True,
@@ -34,14 +35,23 @@ def journal_option(command: F) -> F:
         ),
         _for_book(
             "--home",
+            callback=_give_again,
             metavar="URL",
             envvar="DR_HOME",
             show_envvar=True,
             help="The journal's home, s3://BUCKET/PREFIX, instead of the one dr.toml names.",
         ),
-        _for_book("--region", metavar="NAME", envvar="DR_REGION", show_envvar=True, help="Region of --home."),
+        _for_book(
+            "--region",
+            callback=_give_again,
+            metavar="NAME",
+            envvar="DR_REGION",
+            show_envvar=True,
+            help="Region of --home.",
+        ),
         _for_book(
             "--endpoint",
+            callback=_give_again,
             metavar="URL",
             envvar="DR_ENDPOINT",
             show_envvar=True,
@@ -96,6 +106,10 @@ def _give(ctx: click.Context, option: click.Parameter, value: Any) -> None:
     ctx.meta.setdefault(GIVEN, {})[option.name] = value
 
 
+def _give_again(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    _give(ctx, option, told_again(ctx, option, value))
+
+
 def _given_utf8(ctx: click.Context, option: click.Parameter, text: str) -> None:
     _give(ctx, option, utf8(ctx, option, text))
 
@@ -123,7 +137,12 @@ def book(config: Path, journal: Path | None) -> Book:
     from dr.audit.home import HomeBook  # what a journal needs that has a home
     from dr.audit.s3 import S3Store
 
-    return HomeBook(LocalBook(directory), S3Store(where.home), tuple(map(S3Store, where.mirrors)), rulings, complain)
+    typed = click.get_current_context().ensure_object(dict)
+
+    def tell(text: str) -> None:  # also from threads, which have no context
+        complain(as_typed(text, typed))
+
+    return HomeBook(LocalBook(directory), S3Store(where.home), tuple(map(S3Store, where.mirrors)), rulings, tell)
 
 
 def recorded_in(runs: Book) -> Iterator[str]:

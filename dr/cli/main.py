@@ -6,7 +6,7 @@ Commands are loaded when they are called: `dr --help` and completion import clic
 import gc
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -91,8 +91,9 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """The process: runs a command and turns every error into words and an exit status."""
     prepare()
+    given: dict[str, str] = {}  # filled by `dr.cli.options.told_again`
     try:
-        status: Any = cli.main(args=args, prog_name="dr", standalone_mode=False)
+        status: Any = cli.main(args=args, prog_name="dr", standalone_mode=False, obj=given)
     except click.exceptions.Exit as leave:
         status = leave.exit_code
     except click.Abort:
@@ -102,21 +103,22 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         error.show()
         status = error.exit_code
     except DrError as error:
-        say_error(error)
+        say_error(error, given)
         status = error.exit_status
     except OSError as error:
         silence(STDOUT)  # the disk of the output may be what is full, and Python would find out again when it ends
-        say_error(_refused(error))
+        say_error(_refused(error), given)
         status = DrError.exit_status
     except Exception as error:  # noqa: BLE001 - the second of the two broad boundaries: no traceback for anything a user can cause
-        say_error(_internal(error))
+        say_error(_internal(error), given)
         status = DrError.exit_status
     gc.freeze()  # Python would look through everything for garbage once more before it ends: 3 ms of each command
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def say_error(error: DrError) -> None:
-    """What happened, what stands now, and what to type next, on standard error."""
+def say_error(error: DrError, given: Mapping[str, str]) -> None:
+    """What happened, what stands now, and what to type next with the options that were given, on standard error."""
+    from dr.cli.options import as_typed
     from dr.report.words import printable  # knows events and plans: only when there is something to say
 
     code = f"[{error.code}]"
@@ -129,7 +131,7 @@ def say_error(error: DrError) -> None:
     if error.stands:
         complain(f"stands: {error.stands}")
     if error.hint:
-        complain(f"next:   {error.hint}")
+        complain(f"next:   {as_typed(error.hint, given)}")
 
 
 def _refused(error: OSError) -> DrError:

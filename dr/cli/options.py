@@ -1,20 +1,52 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how they are told again in the commands that `dr` tells to type."""
 
-from collections.abc import Callable
+import re
+import shlex
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from dr.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_READS_THE_JOURNAL: Final = re.compile(
+    r"\bdr (?:runs|run|resume|rollback|answer|show|audit (?:verify|show|export|sign|sync))\b"
+)
+
+
+def told_again(ctx: click.Context, option: click.Parameter, value: Any) -> Any:
+    """The callback of an option that says where things are: a command that is to be typed next needs it, too.
+
+    An environment variable will still be set by then; so only what stood on the command line is kept, in `ctx.obj`.
+    """
+    if option.name and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+        ctx.ensure_object(dict)[option.opts[0]] = str(value)
+    return value
+
+
+def as_typed(text: str, given: Mapping[str, str]) -> str:
+    """`text` with the `given` options in each command that reads the journal, so that it works as it stands there."""
+    options = "".join(f" {name} {shlex.quote(value)}" for name, value in given.items())
+    return _READS_THE_JOURNAL.sub(lambda command: command[0] + options, text) if options else text
+
+
+def as_typed_here(text: str) -> str:
+    """The same for what the command that is at work says."""
+    return as_typed(text, click.get_current_context().ensure_object(dict))
+
+
+run_argument = click.argument("run_name", metavar="RUN")
+
 
 def config_option(command: F) -> F:
     return click.option(
         "--config",
+        callback=told_again,
         type=click.Path(path_type=Path),
         default="dr.toml",
         envvar="DR_CONFIG",

@@ -9,14 +9,13 @@ from dr.audit.replay import Folded, fold
 from dr.audit.stored import StoredRun
 from dr.cli.identity import signers
 from dr.cli.journal import book_to_read, journal_option
-from dr.cli.options import config_option, signers_option
+from dr.cli.options import as_typed_here, config_option, run_argument, signers_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
 from dr.report.timeline import Measured, timeline
-from dr.report.words import clock, plan_lines, sentence, signer, standing
-
-run_argument = click.argument("run_name", metavar="RUN")
+from dr.report.verdict import met, rpo_standing
+from dr.report.words import answer_command, clock, plan_lines, sentence, signer, standing
 
 
 @click.command(epilog="\b\nExamples:\n  dr runs\n  dr runs --json | jq .")
@@ -59,11 +58,14 @@ def show(run_name: str, report: Path | None, allowed_signers: Path | None, journ
     for entry in stored.entries():
         click.echo(f"{entry.seq:5}  {clock(entry.at)}  {entry.actor:10}  {sentence(entry.event)}")
     click.echo(f"\n{stored.run}: {_stands(stored, folded)}")
-    for line in _recovery_time(timeline(folded.plan, stored.entries()).measured):
+    measured = timeline(folded.plan, stored.entries()).measured
+    for line in (*_recovery_time(measured), *_recovery_point(measured)):
         click.echo(line)
     if command := _next(stored, folded):
-        choices = "|".join(folded.state.question.choices) if isinstance(folded.state, s.Paused) else ""
-        click.echo(f"next: dr {command} {stored.run} {choices}".rstrip())
+        again = f"dr {command} {stored.run}"
+        if isinstance(folded.state, s.Paused):
+            again = answer_command(stored.run, folded.state.question)
+        click.echo(f"next: {as_typed_here(again)}")
     if report is not None:
         from dr.report.folder import PAGE, write_report  # only for the few who want a folder
 
@@ -104,6 +106,14 @@ def _recovery_time(measured: Measured) -> Iterator[str]:
     """The measured recovery time beside its objective: from detection until the steady state had held."""
     if measured.recovery_time is not None:
         since = "the start of the run" if measured.detected is None else "detection"
-        verdict = {True: "met", False: "MISSED", None: ""}[measured.rto_met]
+        verdict = met(measured)
         goal = f"; objective {measured.rto}: {verdict}" if verdict else ""
-        yield f"actual recovery time: {measured.recovery_time:.1f} s from {since}{goal}"
+        least = "at least " if measured.set_back else ""
+        yield f"actual recovery time: {least}{measured.recovery_time:.1f} s from {since}{goal}"
+
+
+def _recovery_point(measured: Measured) -> Iterator[str]:
+    """How much was lost at most, beside its objective."""
+    if measured.lost_at_most is not None:
+        goal = f"; objective {measured.rpo}: {rpo_standing(measured)}" if measured.rpo is not None else ""
+        yield f"actual recovery point: at most {measured.lost_at_most:.1f} s of writes lost{goal}"

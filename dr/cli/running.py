@@ -11,9 +11,9 @@ from typing import cast, get_args
 import click
 
 from dr.audit.replay import Folded
-from dr.cli.identity import author
+from dr.cli.identity import author_of_run
 from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
-from dr.cli.options import config_option, instant, unsigned_option, utf8
+from dr.cli.options import config_option, instant, run_argument, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
@@ -23,13 +23,14 @@ from dr.core.plan import Plan, digest, encode_plan
 from dr.core.timestamp import iso
 from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
-from dr.report.words import choice_lines, plan_lines, standing
-from dr.runs import RealTargets, admit_rollback, go_on, left, preflight, real_world, roll_back, start
+from dr.preflight import preflight
+from dr.real_world import RealTargets, real_world
+from dr.report.words import answer_command, choice_lines, plan_lines, standing
+from dr.runs import admit_rollback, go_on, left, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Entries as JSON lines, as they are written.")
-run_argument = click.argument("run_name", metavar="RUN")
 
 _FINISHED: Mapping[e.Service, tuple[str, str]] = {
     "well": ("recovered", "the steady state held"),
@@ -99,7 +100,7 @@ def run(
         click.confirm(f"Carry this out on {environment}?", abort=True, err=True)  # --json has standard output
     targets = RealTargets(plan.targets, secrets)
     targets.resolve_secrets()
-    who = author(config, secrets, unsigned)
+    who = author_of_run(config, secrets, unsigned)
     if not ungraceful:
         preflight(plan, targets)
     with _watching(plan, as_json=as_json, since=detected) as (keyboard, watcher):
@@ -176,7 +177,7 @@ def rollback(run_name: str, reason: str, as_json: bool, unsigned: str, journal: 
     For a run that has not ended: stopped, paused or killed. Refused once a step that cannot be undone may have been
     applied.
     """
-    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, back=reason)
+    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, rollback_because=reason)
 
 
 def _carry_on(
@@ -187,12 +188,12 @@ def _carry_on(
     as_json: bool,
     unsigned: str,
     given: Answer | None = None,
-    back: str = "",
+    rollback_because: str | None = None,
 ) -> None:
-    """Go on with a run from where it stands."""
+    """Go on with a run from where it stands, or roll it back where there is a reason to, be it an empty one."""
     runs, secrets = book(config, journal), Secrets()
     stored = runs.find(run_name)
-    who = author(config, secrets, unsigned)
+    who = author_of_run(config, secrets, unsigned)
     with contextlib.ExitStack() as stack:
 
         def make_world(plan: Plan) -> World:
@@ -206,13 +207,13 @@ def _carry_on(
         def admit(folded: Folded) -> None:
             if given is not None:
                 _admit_answer(folded, given)
-            if back:
+            if rollback_because is not None:
                 admit_rollback(folded)
 
         engine = go_on(runs, stored, make_world, who, admit)
         with left(runs, engine):
-            if back:
-                roll_back(engine, back)
+            if rollback_because is not None:
+                roll_back(engine, rollback_because)
             result = engine.run()
     _finish(engine, result, as_json=as_json)
 
@@ -231,7 +232,7 @@ def _admit_answer(folded: Folded, given: Answer) -> None:
         raise UsageError(
             f"{given.choice!r} is no answer to: {question.text}",
             stands="the question is still open; nothing was touched",
-            hint=f"dr answer {run} {'|'.join(question.choices)}",
+            hint=answer_command(run, question),
         )
 
 
@@ -268,7 +269,7 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
             raise NeedsOperator(
                 "\n".join([question.text, *choice_lines(question)]),
                 stands=stands,
-                hint=f"dr answer {name} {'|'.join(question.choices)}",
+                hint=answer_command(name, question),
             )
         case s.Ended(finish="aborted"):
             raise Aborted(

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import click
 
+from dr.cli.options import as_typed_here
 from dr.cli.streams import STDERR, STDOUT, complain, paint, silence, tell
 from dr.core import events as e
 from dr.report.words import choice_lines, clock, printable, sentence
@@ -57,7 +58,7 @@ def _line(entry: e.Entry, elapsed: str) -> str:
 
 def begun(entry: e.Entry) -> str:
     """The first thing said of a run: its name, and what to type should everything else be lost."""
-    return f"run {entry.run}   (should this process die: dr resume {entry.run})"
+    return f"run {entry.run}   (should this process die: {as_typed_here(f'dr resume {entry.run}')})"
 
 
 class Json:

@@ -38,9 +38,9 @@ def grid(time: Axis, zero: float, top: float, bottom: float) -> Iterable[Html]:
     long = time.end - zero >= MINUTE
     for at in time.ticks(zero):
         yield upright(time.x(at), top, bottom, "grid")
-        yield text(
-            time.x(at), top - 6, passed(at - zero).replace(".0", "") if long else f"{at - zero:.6g} s", "scale middle"
-        )
+        distance = round(at - zero, 3)  # seconds since 1970 hold no more digits than that for sure
+        said = passed(distance).replace(".0", "") if long else f"{distance:.6g} s"
+        yield text(time.x(at), top - 6, said, "scale middle")
 
 
 def flags(moments: Iterable[tuple[float, str]], time: Axis, bottom: float) -> tuple[tuple[Html, ...], float]:

@@ -24,7 +24,7 @@ from dr.core import events as e
 from dr.core.plan import Plan
 from dr.core.timestamp import parse_iso
 from dr.errors import UsageError
-from dr.report.axis import passed
+from dr.report.axis import after
 from dr.report.exhibit import NOTHING, Exhibits
 from dr.report.page import Copy, Told, page
 from dr.report.proof import Proof
@@ -102,8 +102,8 @@ def lines(kept: StoredRun, plan: Plan, line: Timeline) -> Iterator[str]:
     yield from (f"{result.question} {result.answer} ({result.detail})" for result in results(line))
     yield ""
     for entry in kept.entries():
-        elapsed = passed(parse_iso(entry.at) - line.measured.since)
-        yield f"{entry.seq:6}  {entry.at}  {'+' + elapsed:>11}  {entry.actor:10}  {sentence(entry.event)}"
+        elapsed = after(parse_iso(entry.at) - line.measured.since)
+        yield f"{entry.seq:6}  {entry.at}  {elapsed:>11}  {entry.actor:10}  {sentence(entry.event)}"
 
 
 def _copies(folder: Path) -> Iterator[Copy]:

@@ -11,7 +11,7 @@ import msgspec
 from dr.core import events as e
 from dr.core.plan import Plan
 from dr.core.timestamp import parse_iso
-from dr.report.axis import Axis, axis, passed, span
+from dr.report.axis import Axis, after, axis, span
 from dr.report.drawing import CHART, LEFT
 from dr.report.evidence import evidence
 from dr.report.exhibit import Comparison, Exhibits
@@ -193,7 +193,7 @@ def _row(entry: e.Entry, day: str, since: float) -> Iterator[Html]:
         "tr",
         element("td", str(entry.seq), class_="number"),
         element("td", clock(entry.at), class_="number"),
-        element("td", f"+{passed(parse_iso(entry.at) - since)}", class_="number"),
+        element("td", after(parse_iso(entry.at) - since), class_="number"),
         element("td", entry.actor),
         element("td", sentence(entry.event)),
         class_=str(type(entry.event).__struct_config__.tag),

@@ -58,8 +58,8 @@ def unproven(plan: Plan, run: Timeline, exhibits: Exhibits, verdict: Verdict) ->
     elif not verdict.judged:
         yield "Who did it. There are signatures, but nobody had said whose count (`--allowed-signers`)."
     yield from (f"That this is whole. {line[:1].upper()}{line[1:]}." for line in verdict.incomplete)
-    yield f"When it was. The times are those of the machines it ran on{_set_back(run.set_back)}."
-    if plan.objectives.rpo is not None:
+    yield f"When it was. The times are those of the machines it ran on{_set_back(run.measured.set_back)}."
+    if plan.objectives.rpo is not None and run.measured.lost_at_most is None:
         rpo = plan.objectives.rpo
         yield f"How much data was lost. The recovery point objective of {rpo} was not measured by this run."
     if run.ruled:

@@ -5,12 +5,12 @@ from typing import Literal
 
 import msgspec
 
+from dr.audit.replay import senseless
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import Duration
 from dr.core.plan import STEADY_STATE, Plan
 from dr.core.timestamp import parse_iso
-from dr.errors import JournalBroken
 from dr.report.phases import Gap, Phase, Phases
 
 Ending = Literal[
@@ -42,6 +42,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     well: float | None = None
     """When the steady state had held for its hold time. Recovery ends here (safety rule 14)."""
     rto: Duration | None = None
+    lost_at_most: float | None = None
+    """Seconds of writes that were lost at most, as a step has said that took them from a heartbeat. None: none has."""
+    rpo: Duration | None = None
+    set_back: float = 0.0
+    """Seconds by which the clock was seen to jump back at most: it was set, or another machine went on. All times here
+    pretend that it stood meanwhile; so what lies between two of them took at least that long."""
 
     @property
     def since(self) -> float:
@@ -55,8 +61,19 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rto_met(self) -> bool | None:
-        """None: there is no objective, or no recovery to hold against it."""
-        return None if self.rto is None or self.recovery_time is None else self.recovery_time <= self.rto
+        """None: there is no objective, no recovery to hold against it, or no telling because the clock jumped back."""
+        if self.rto is None or self.recovery_time is None:
+            return None
+        if self.recovery_time > self.rto:
+            return False
+        return True if self.recovery_time + self.set_back <= self.rto else None
+
+    @property
+    def rpo_met(self) -> bool | None:
+        """None: there is no objective, or no telling: more may have been lost than it allows, or less."""
+        if self.rpo is None or self.lost_at_most is None or self.lost_at_most > self.rpo:
+            return None
+        return True
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,8 +88,6 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """Whose entries there are, in the order of their first one."""
     ruled: tuple[str, ...]
     """Steps of which the operator's word once stood in for an observation."""
-    set_back: float
-    """Seconds by which the clock jumped back at most (another machine's may); the phases pretend that it stood."""
 
 
 def timeline(plan: Plan, entries: Iterable[e.Entry]) -> Timeline:
@@ -84,19 +99,14 @@ def timeline(plan: Plan, entries: Iterable[e.Entry]) -> Timeline:
     state: s.State = s.NotStarted()
     phases, endings, actors = Phases(plan), dict[str, Ending](), dict[str, None]()
     measured: Measured | None = None
-    ruled, set_back = dict[str, None](), 0.0
+    ruled = dict[str, None]()
     for entry in entries:
         try:
             before, state = state, s.evolve(plan, state, entry.event)
             measured = _measure(plan, measured, entry)
             phases.take(entry.event, before, state, measured.last)
         except (s.IllegalEvent, ValueError) as error:
-            raise JournalBroken(
-                f"the journal of {entry.run} does not make sense: entry {entry.seq}: {error}",
-                stands="nothing was touched",
-                hint=f"dr audit show {entry.run}",
-            ) from None
-        set_back = max(set_back, measured.last - parse_iso(entry.at))
+            raise senseless(entry, error) from None
         actors.setdefault(entry.actor)
         for step, ending in _endings(entry.event, before):
             endings[step] = ending
@@ -111,7 +121,6 @@ def timeline(plan: Plan, entries: Iterable[e.Entry]) -> Timeline:
         state=state,
         actors=tuple(actors),
         ruled=tuple(ruled),
-        set_back=set_back,
     )
 
 
@@ -130,15 +139,26 @@ def _measure(plan: Plan, measured: Measured | None, entry: e.Entry) -> Measured:
     match entry.event:
         case e.RunStarted(detected=detected):
             when = parse_iso(detected) if detected else None
-            return Measured(started=at, last=at, detected=when, rto=plan.objectives.rto)
+            last = at if when is None else max(at, when)
+            return Measured(
+                started=at,
+                last=last,
+                detected=when,
+                rto=plan.objectives.rto,
+                rpo=plan.objectives.rpo,
+                set_back=last - at,
+            )
         case event:
             assert measured is not None
+            measured = msgspec.structs.replace(measured, set_back=max(measured.set_back, measured.last - at))
             at = max(at, measured.last)
     match event:
         case e.StepDone(attempt=attempt) if attempt > 0:
             return msgspec.structs.replace(measured, last=at, last_effect=at)
         case e.StepUndone():
             return msgspec.structs.replace(measured, last=at, last_effect=at)
+        case e.ApplyReturned(claim={"lost_at_most_seconds": int() | float() as lost}):
+            return msgspec.structs.replace(measured, last=at, lost_at_most=max(lost, measured.lost_at_most or 0.0))
         case e.HealthObserved(well=True):
             return msgspec.structs.replace(measured, last=at, well=at)
         case _:

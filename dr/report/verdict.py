@@ -25,16 +25,18 @@ def headline(run: Timeline) -> str:
     return f"{_outcome(run.state, run.measured)}; {_objective(run.measured)}."
 
 
-def results(run: Timeline) -> tuple[Result, Result, Result]:
-    """The two results of a run and its recovery time."""
-    return _finished(run), _service(run), _recovery(run.measured)
+def results(run: Timeline) -> tuple[Result, ...]:
+    """The two results of a run, its recovery time, and its recovery point where that was measured."""
+    measured = run.measured
+    point = (_lost(measured.lost_at_most, measured),) if measured.lost_at_most is not None else ()
+    return _finished(run), _service(run), _recovery(measured), *point
 
 
 def _outcome(state: s.State, measured: Measured) -> str:
     match state:
         case s.Ended(finish="completed", service="well"):
             assert measured.recovery_time is not None
-            return f"Recovered in {span(measured.recovery_time)}"
+            return f"Recovered in {took(measured, measured.recovery_time)}"
         case s.Ended(finish="completed", service="deviated"):
             return "Deviated: the steps were carried out, but the steady state did not hold"
         case s.Ended(finish="completed"):
@@ -57,7 +59,20 @@ _SERVICE = {
 
 
 def _lasted(measured: Measured) -> str:
-    return span(measured.last - measured.started)
+    return took(measured, measured.last - measured.started)
+
+
+def took(measured: Measured, seconds: float) -> str:
+    """How long it took by the clock: at least that long where the clock jumped back."""
+    return f"at least {span(seconds)}" if measured.set_back else span(seconds)
+
+
+def met(measured: Measured) -> str:
+    """The word for whether the objective was met; empty where there is none, or no recovery."""
+    if measured.rto is None or measured.recovery_time is None:
+        return ""
+    unknown = f"not known, the clock went back by {span(measured.set_back)}"
+    return {True: "met", False: "MISSED", None: unknown}[measured.rto_met]
 
 
 def _objective(measured: Measured) -> str:
@@ -65,6 +80,8 @@ def _objective(measured: Measured) -> str:
         return "no recovery time objective was set"
     if measured.recovery_time is None:
         return f"there is no recovery to hold against the objective of {measured.rto}"
+    if measured.rto_met is None:
+        return f"whether the recovery time objective of {measured.rto} was met is {met(measured)}"
     if measured.rto_met:
         return f"the recovery time objective of {measured.rto} was met"
     return f"the recovery time objective of {measured.rto} was MISSED by {span(measured.recovery_time - measured.rto)}"
@@ -110,5 +127,15 @@ def _recovery(measured: Measured) -> Result:
     since = "the start of the run" if measured.detected is None else "detection"
     if measured.recovery_time is None:
         return Result(question, "no recovery was measured", objective, None if measured.rto is None else False)
-    verdict = {True: ": met", False: ": MISSED", None: ""}[measured.rto_met]
-    return Result(question, span(measured.recovery_time), f"from {since}; {objective}{verdict}", measured.rto_met)
+    detail = f"from {since}; {objective}{': ' if measured.rto else ''}{met(measured)}"
+    return Result(question, took(measured, measured.recovery_time), detail, measured.rto_met)
+
+
+def _lost(seconds: float, measured: Measured) -> Result:
+    detail = "no objective" if measured.rpo is None else f"objective {measured.rpo}: {rpo_standing(measured)}"
+    return Result("How much data was lost?", f"at most {span(seconds)} of writes", detail, measured.rpo_met)
+
+
+def rpo_standing(measured: Measured) -> str:
+    """Whether the objective for the recovery point was met. What was measured is a bound, so it shows no miss."""
+    return "met" if measured.rpo_met else "not shown to be met"

@@ -122,6 +122,11 @@ def choice_lines(question: e.Question) -> list[str]:
     return [f"  {choice:9} {words[choice]}" for choice in question.choices]
 
 
+def answer_command(run: str, question: e.Question) -> str:
+    """The command that answers it. Not `retry|skip`: a shell that is given that as it stands would answer retry."""
+    return f"dr answer {run} ANSWER   ({', '.join(question.choices)})"
+
+
 def facts(evidence: Evidence) -> str:
     """Evidence as `name: value, name: value`, shortened; the whole of it stands in the entry."""
     return ", ".join(f"{name}: {_short(value)}" for name, value in evidence.items())
@@ -163,9 +168,8 @@ def _plan_lines(plan: Plan, digest: str, signer: str) -> list[str]:
     lines = [f"{plan.title}  ({plan.runbook})"]
     if plan.environment:
         lines.append(f"environment {plan.environment}, {plan.mode}; plan {digest[:12]}")
-    objectives = [
-        f"{name} {value}" for name, value in (("RTO", plan.objectives.rto), ("RPO", plan.objectives.rpo)) if value
-    ]
+    named = (("RTO", plan.objectives.rto), ("RPO", plan.objectives.rpo))
+    objectives = [f"{name} {value}" for name, value in named if value is not None]  # `RPO 0s` is the strictest of all
     if objectives:
         lines.append("objectives: " + ", ".join(objectives))
     if plan.parameters:

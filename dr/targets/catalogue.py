@@ -18,6 +18,8 @@ TARGET_TYPES: Final[Catalogue[TargetConfig]] = Catalogue(
         "pgbouncer-pool": "pgbouncer_pool:PgbouncerPool",
         "fence-commands": "fence_commands:FenceCommands",
         "fence-playbook": "fence_playbook:FencePlaybook",
+        "fence-roles": "fence_roles:FenceRoles",
+        "fence-proxies": "fence_proxies:FenceProxies",
         "multi-host": "multi_host:MultiHost",
         "haproxy-pool": "haproxy_pool:HaproxyPool",
         "patroni": "patroni:Patroni",
@@ -36,6 +38,11 @@ TARGET_TYPES: Final[Catalogue[TargetConfig]] = Catalogue(
         "ansible": "ansible:AnsibleHosts",
     },
 )
+
+
+def types_for(protocol: str) -> str:
+    """The types in `dr.toml` whose targets speak that Protocol, in words."""
+    return " or ".join(name for name, config in TARGET_TYPES.items() if protocol in config.speaks)
 
 
 def open_target(config: TargetConfig, opening: Opening) -> Target:

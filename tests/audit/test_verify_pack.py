@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import os
 import runpy
 import shutil
@@ -102,7 +103,7 @@ def without_network(pack: Pack, *options: str) -> tuple[int, str]:
 def test_a_pack_is_verified_by_what_is_in_it(pack: Pack, keyring: Keyring) -> None:
     status, said = without_network(pack)
     assert status == 0, said
-    assert said.splitlines()[0].startswith(f"{RUN}: 30 entries, head ")
+    assert f"\n{RUN}: 30 entries, head " in said
     key = keyring.key("alice").public.fingerprint
     assert "entries 1-11: signed by alice@example.org at 2023-05-15T14:00:" in said
     assert said.count(key) == 3
@@ -316,7 +317,9 @@ def test_the_second_persons_missing_signature_is_seen(keyring: Keyring, tmp_path
     assert pack.verify() == verify_pack.INCOMPLETE
 
 
-def test_the_auditors_own_list_counts_rather_than_the_packs(pack: Pack, keyring: Keyring, tmp_path: Path) -> None:
+def test_the_auditors_own_list_counts_rather_than_the_packs(
+    pack: Pack, keyring: Keyring, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Mallory made the pack, and put herself on its list."""
     lines = rechained([*pack_lines(pack)])
     signer = keyring.key("mallory").public.fingerprint.encode()
@@ -325,8 +328,28 @@ def test_the_auditors_own_list_counts_rather_than_the_packs(pack: Pack, keyring:
     pack.put(Bytes(lines, tuple(marks)))
     (pack.folder / "allowed_signers").write_text(keyring.line("mallory", who=identity("alice")))
     assert pack.verify() == verify_pack.WELL
+    assert "whose signatures count is said by the pack itself" in capsys.readouterr().out
     (tmp_path / "mine").write_text(keyring.allowed)
     assert pack.verify("--allowed-signers", str(tmp_path / "mine")) == verify_pack.TAMPERED
+    assert "by the pack itself" not in capsys.readouterr().out
+
+
+def test_a_run_cut_off_at_a_signed_checkpoint_is_said_not_to_have_ended(
+    pack: Pack, run: Bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing tells it from a run that was killed there; but nobody may take it for a whole one."""
+    assert pack.verify() == verify_pack.WELL
+    assert "has not ended" not in capsys.readouterr().out
+    size = entries_known(run.marks[-2])
+    pack.put(Bytes(run.lines[:size], run.marks[:-1]))
+    assert pack.verify() == verify_pack.WELL
+    assert "the run has not ended" in capsys.readouterr().out
+
+
+def entries_known(mark: bytes) -> int:
+    """How many entries the checkpoint knows."""
+    size: int = json.loads(mark)["size"]
+    return size
 
 
 def pack_lines(pack: Pack) -> list[bytes]:

@@ -17,6 +17,7 @@ from localstack.instance import LocalStack
 from tests.cli.shell import (
     GOOD,
     PATIENCE,
+    RUN,
     SHOP,
     Outcome,
     command,
@@ -32,7 +33,6 @@ from tests.cli.shell import (
 )
 from tests.keyring import Keyring, identity, ssh_agent, ssh_keygen
 
-RUN = ("run", "good.yaml", "--env", "shop", "--yes")
 PAUSING = GOOD + "  - {id: sure, kind: operator.confirm, with: {question: go on?}}\n"
 
 
@@ -179,7 +179,9 @@ def test_a_key_that_cannot_be_used_stops_before_there_is_a_run(folder: Path, key
     sign_as(folder, keyring, key="file:none")
     assert "signing key" in refused(folder, *RUN, status=23)
     sign_as(folder, keyring, key=f"agent:{keyring.key('alice').public.fingerprint}")
-    assert "SSH_AUTH_SOCK is not set" in refused(folder, *RUN, status=23)
+    told = refused(folder, *RUN, status=23)
+    assert "SSH_AUTH_SOCK is not set" in told
+    assert "next:   eval $(ssh-agent) && ssh-add   (to go without a signature: add --unsigned REASON)" in told
     sign_as(folder, keyring, "mallory")
     told = refused(folder, *RUN, status=23)
     assert "is not in allowed_signers" in told
@@ -243,7 +245,11 @@ def test_an_agent_that_dies_meanwhile_does_not_stop_a_recovery(folder: Path, key
     seen = dr(folder, "audit", "verify", "latest")
     assert seen.status == 21
     assert f"entries 1-{size - 1}: behind no signature" in seen.err
-    assert f"dr audit sign {run_of(folder)}" in seen.err
+    assert seen.err.endswith(f"next:   dr audit sign {run_of(folder)}\n")
+    assert (
+        f"or if it has not ended: dr resume {run_of(folder)}"
+        in dr(folder, "audit", "verify", "latest", "--no-replay").err
+    )
     sign_as(folder, keyring)
     assert "signed by alice@example.org" in well(dr(folder, "audit", "sign", "latest"))
     well(dr(folder, "audit", "verify", "latest"))
@@ -254,7 +260,9 @@ def test_a_run_killed_after_its_start_is_incomplete_until_somebody_goes_on(signe
         until(lambda: "apply-started" in types(signed))
         process.kill()
         process.wait()
-    assert dr(signed, "audit", "verify", "latest").status == 21
+    seen = dr(signed, "audit", "verify", "latest")
+    assert seen.status == 21
+    assert seen.err.endswith(f"next:   dr resume {run_of(signed)}\n")
     well(dr(signed, "resume", "latest"))
     assert "signed" in well(dr(signed, "audit", "verify", "latest"))
 

@@ -8,9 +8,11 @@ import pytest
 
 from localstack.instance import LocalStack
 from tests.cli.shell import (
+    FAILING,
     FLAGS,
     GOOD,
     PATIENCE,
+    RUN,
     SHOP,
     Outcome,
     command,
@@ -24,9 +26,6 @@ from tests.cli.shell import (
 )
 from tests.localstack_fixture import Buckets
 from tests.proxy import ALWAYS, Fault, Proxy
-
-RUN = ("run", "good.yaml", "--env", "shop", "--yes")
-FAILING = GOOD.replace("${feature}", "offers") + "    retry: {attempts: 1}\n"
 
 
 class Shop:
@@ -147,9 +146,10 @@ def test_an_environment_belongs_to_a_run_until_it_has_ended_wherever_it_is(shop:
 
 
 def test_a_run_without_its_home_is_delivered_by_sync(shop: Shop) -> None:
-    done = shop.dr(*RUN, "--without-home", "the link is down", AWS_ENDPOINT_URL="http://127.0.0.1:1")
+    named = ("--home", shop.home)
+    done = shop.dr(*RUN, *named, "--without-home", "the link is down", AWS_ENDPOINT_URL="http://127.0.0.1:1")
     assert done.status == 0, done.err
-    assert "dr audit sync" in done.err
+    assert f"later: dr audit sync --home {shop.home}" in done.err
     assert "home-left" in types(shop.folder)
     assert shop.keys("") == []
     late = shop.dr("audit", "verify", "latest")

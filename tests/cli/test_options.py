@@ -1,10 +1,12 @@
 """What is wrong with the command line or dr.toml is told before anything is touched."""
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import GOOD, SHOP, refused, write
+from tests.cli.shell import GOOD, SHOP, dr, refused, write
 
 NEEDS = GOOD.replace("{default: search}", "{type: integer, description: how many}").replace("${feature}", "f${feature}")
 COMMAND_LINES = {
@@ -117,3 +119,46 @@ def test_a_file_without_end_is_not_read_to_it(option: str, folder: Path) -> None
     files = {"runbook": "good.yaml", "config": "dr.toml", option: "/dev/zero"}
     told = refused(folder, "run", files["runbook"], "--env", "shop", "--yes", "--config", files["config"], status=8)
     assert "/dev/zero: it is larger than 1,000,000 bytes" in told
+
+
+ASKS = GOOD.replace("    kind: feature.disable", "    confirm: true\n    kind: feature.disable")
+
+
+def test_the_commands_it_names_work_as_they_are_printed_wherever_journal_and_dr_toml_are(folder: Path) -> None:
+    write(
+        folder,
+        {"not here/dr.toml": SHOP, "asks.yaml": ASKS, "not here/flags.json": (folder / "flags.json").read_text()},
+    )
+    (folder / "dr.toml").unlink()
+    paused = dr(
+        folder, "run", "asks.yaml", "--env", "shop", "--yes", "--config", "not here/dr.toml", "--journal", "kept"
+    )
+    assert paused.status == 5
+    [after_a_crash] = [line for line in paused.out.splitlines() if line.startswith("run ")]
+    resume = after_a_crash.partition("should this process die: ")[2].removesuffix(")")
+    assert dr(folder, *shlex.split(resume)[1:]).status == 5
+    answer = paused.err.splitlines()[-1].removeprefix("next:   ").partition("   (")[0].replace("ANSWER", "yes")
+    ended = dr(folder, *shlex.split(answer)[1:])
+    assert ended.status == 0, ended.err
+    refused_again = dr(folder, *shlex.split(resume)[1:])
+    assert refused_again.status == 13
+    assert dr(folder, *shlex.split(refused_again.err.splitlines()[-1].removeprefix("next:   "))[1:]).status == 0
+
+
+def test_what_an_environment_variable_says_is_not_told_again(folder: Path) -> None:
+    paused = dr(folder, "run", "good.yaml", "--env", "shop", "--yes", DR_JOURNAL="kept")
+    assert "--journal" not in paused.out + paused.err
+
+
+def test_a_shell_that_is_given_the_command_as_it_stands_answers_nothing(folder: Path) -> None:
+    write(folder, {"asks.yaml": ASKS})
+    paused = dr(folder, "run", "asks.yaml", "--env", "shop", "--yes")
+    told = paused.err.splitlines()[-1].removeprefix("next:   ")
+    subprocess.run(["bash", "-c", told.replace("dr answer", "touch answered", 1)], cwd=folder, check=False)
+    assert "yes" in told
+    assert not (folder / "answered").exists()
+
+
+def test_where_there_is_no_dr_toml_it_is_told_how_to_name_one(folder: Path) -> None:
+    (folder / "dr.toml").unlink()
+    assert "next:   name another with --config FILE" in refused(folder, "audit", "verify", "latest", status=8)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr.report.axis import axis, passed, span
+from dr.report.axis import after, axis, passed, span
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,8 @@ def test_what_came_later_never_stands_further_left(edges: list[float], data: st.
     assert drawn[0] == pytest.approx(0)
     assert time.x(time.end) == pytest.approx(600)
     assert len(list(time.ticks(edges[0]))) <= 40
+
+
+def test_a_moment_before_the_one_that_is_counted_from_has_one_sign() -> None:
+    assert after(9.84) == "+9.8 s"
+    assert after(-3599.9) == "-59:59.9"

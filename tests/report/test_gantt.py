@@ -2,7 +2,9 @@ import pytest
 
 from dr.core import events as e
 from dr.report.axis import axis
+from dr.report.drawing import grid
 from dr.report.gantt import MOST_LANES, gantt, worth_drawing
+from dr.report.markup import element
 from dr.report.timeline import Timeline, timeline
 from tests.report.parsed import Node, parse
 from tests.report.recorded import OVERLOAD, START, Happened, at, entries, plan, recovered, started, step
@@ -91,3 +93,11 @@ def test_chart_of_a_long_plan_shows_what_went_wrong_and_what_took_long(size: int
     assert chosen == sorted(chosen, key=lambda name: int(name[1:]) if name != "steady-state" else size)
     if size > 300:
         assert {"s100", "s200", "s300", "steady-state"} <= set(chosen)
+
+
+def test_distances_of_milliseconds_are_round_numbers() -> None:
+    """Seconds since 1970 in a float are off by a fraction of a microsecond."""
+    zero = 1795465357.7626462
+    marks = element("svg", *grid(axis(zero, zero + 0.016, [], 0, 600), zero, 0, 10))
+    labels = [node.text for node in parse(marks).all("text")]
+    assert labels[:4] == ["0 s", "0.002 s", "0.004 s", "0.006 s"]

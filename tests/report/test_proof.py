@@ -78,6 +78,8 @@ def test_what_nobody_saw_is_named() -> None:
     run = timeline(of, entries([(0, started(of)), *happened[1:-2]]))
     said = "\n".join(unproven(of, run, Exhibits(comparisons=(Comparison(title="", columns=(), rows=()),)), UNSIGNED))
     assert "recovery point objective of 0s was not measured" in said
+    measured = msgspec.structs.replace(run, measured=msgspec.structs.replace(run.measured, lost_at_most=3.2))
+    assert "recovery point" not in "\n".join(unproven(of, measured, Exhibits(), UNSIGNED))
     assert "What disable-feature did: this kind of step cannot be observed" in said
     assert "Anything about is-that-enough: skipped" in said
     assert "had not ended" in said

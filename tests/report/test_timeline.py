@@ -107,7 +107,7 @@ def test_clock_that_went_back_is_told_and_nothing_lasts_less_than_nothing() -> N
     happened = recovered()
     happened[3] = (-5.0, happened[3][1])
     run = told(happened)
-    assert run.set_back == pytest.approx(5.2)
+    assert run.measured.set_back == pytest.approx(5.2)
     assert all(phase.seconds >= 0 for lane in run.lanes for phase in lane.phases)
 
 

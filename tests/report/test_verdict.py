@@ -5,7 +5,7 @@ from dr.core.duration import Duration
 from dr.core.runbook import Objectives
 from dr.report.timeline import Timeline, timeline
 from dr.report.verdict import headline, results
-from tests.report.recorded import OVERLOAD, Happened, entries, plan, recovered, started, step
+from tests.report.recorded import OVERLOAD, Happened, at, entries, plan, recovered, started, step
 
 MET = "the recovery time objective of 5m was met"
 UNKNOWN = "there is no recovery to hold against the objective of 5m"
@@ -60,6 +60,30 @@ def test_missed_objective_says_by_how_much() -> None:
     assert [result.good for result in results(run)] == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    "goal, objective, good",
+    [
+        (30, "the recovery time objective of 30s was met", True),
+        (6, "whether the recovery time objective of 6s was met is not known, the clock went back by 5.0 s", None),
+        (3, "the recovery time objective of 3s was MISSED by 1.0 s", False),
+    ],
+)
+def test_clock_that_went_back_makes_no_recovery_shorter(goal: int, objective: str, good: bool | None) -> None:
+    """Detected at -2 s, done at 2 s, well at -3 s: it took 4 s, and nobody can tell how much more."""
+    happened = ended("completed", "well")
+    happened[3:] = [(-3, event) for _, event in happened[3:]]
+    run = told(happened, objectives=Objectives(rto=Duration(goal)))
+    assert headline(run) == f"Recovered in at least 4.0 s; {objective}."
+    assert results(run)[2].good is good
+
+
+def test_detection_by_a_clock_that_is_ahead_makes_no_recovery_shorter() -> None:
+    happened = ended("completed", "well")
+    happened[0] = (0, started(plan(step("only")), detected=at(60)))
+    run = told(happened, objectives=Objectives(rto=Duration(30)))
+    assert "Recovered in at least 0 s; whether the recovery time objective of 30s was met is not known" in headline(run)
+
+
 def test_run_without_an_objective_says_so() -> None:
     run = told(ended("completed", "well"), objectives=Objectives())
     assert headline(run) == "Recovered in 10.0 s; no recovery time objective was set."
@@ -98,3 +122,30 @@ def test_rolling_back_is_neither_good_nor_bad() -> None:
 
 def test_steps_are_counted_by_how_they_ended() -> None:
     assert results(timeline(OVERLOAD, entries(recovered())))[0].detail == "3 done, 1 skipped"
+
+
+@pytest.mark.parametrize(
+    "rpo, detail, good",
+    [
+        (Duration(10), "objective 10s: met", True),
+        (Duration(0), "objective 0s: not shown to be met", None),
+        (None, "no objective", None),
+    ],
+)
+def test_data_lost_is_held_against_its_objective(rpo: Duration | None, detail: str, good: bool | None) -> None:
+    """A second attempt finds the server promoted and measures nothing; what the first one measured stands."""
+    happened = ended("completed", "well")
+    measured = e.ApplyReturned(step="only", attempt=1, claim={"promoted": "db2", "lost_at_most_seconds": 3.2})
+    happened[2:2] = [(2, measured), (2, e.AttemptFailed(step="only", attempt=1, error="no", not_before=at(2)))]
+    happened[4:4] = [(2, e.ApplyStarted(step="only", attempt=2)), (2, e.ApplyReturned(step="only", attempt=2))]
+    happened[6] = (2, e.StepDone(step="only", attempt=2))
+    result = results(told(happened, objectives=Objectives(rpo=rpo)))[3]
+    assert (result.answer, result.detail, result.good) == ("at most 3.2 s of writes", detail, good)
+
+
+def test_data_lost_is_not_told_where_no_heartbeat_could_be_read() -> None:
+    happened = ended("completed", "well")
+    happened[2:2] = [
+        (2, e.ApplyReturned(step="only", attempt=1, claim={"lost_at_most_seconds": None, "why": "no table"}))
+    ]
+    assert len(results(told(happened))) == 3

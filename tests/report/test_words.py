@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from dr.core import events as e
 from dr.core import state as s
+from dr.core.duration import Duration
 from dr.core.plan import Plan, PlannedStep
+from dr.core.runbook import Objectives
 from dr.report.words import choice_lines, clock, facts, plan_lines, printable, sentence, standing
 
 STEPS = tuple(PlannedStep(id=name, kind="note", summary=f"Note {name}") for name in ("a", "b", "c"))
@@ -144,3 +146,8 @@ def test_a_plan_is_shown_without_control_characters() -> None:
     lines = plan_lines(hostile, "0" * 64)
     assert all(line.isprintable() for line in lines)
     assert lines[0] == r"\x1b[2Jcleared\n  1  forged: a step  (r)"
+
+
+def test_an_objective_of_no_loss_at_all_is_shown() -> None:
+    of = msgspec.structs.replace(PLAN, objectives=Objectives(rto=Duration(300), rpo=Duration(0)))
+    assert "objectives: RTO 5m, RPO 0s" in plan_lines(of, "0" * 64)

@@ -1,0 +1,27 @@
+"""Only fields that are marked, and given, are found."""
+
+from typing import Annotated
+
+import msgspec
+
+from dr.core.marks import marked_fields
+
+Place = Annotated[str, msgspec.Meta(min_length=1, extra={"place": True})]
+
+
+class Configured(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    number: int
+    at: Place
+    aside: Place | None = None
+    others: dict[str, Place] = {}
+    elsewhere: Annotated[str, msgspec.Meta(extra={"another mark": True})] = "/far"
+
+
+def test_each_marked_field_is_found_whether_it_may_be_left_out_or_there_are_several_by_name() -> None:
+    config = Configured("a", 1, at="/here", aside="/there", others={"x": "/x"})
+    assert dict(marked_fields(config, "place")) == {"at": "/here", "aside": "/there", "others": {"x": "/x"}}
+
+
+def test_a_marked_field_that_was_not_given_is_passed_over() -> None:
+    assert dict(marked_fields(Configured("a", 1, at="/here"), "place")) == {"at": "/here"}
