@@ -164,12 +164,15 @@ class Disk:
 
     def states(self) -> Iterator[State]:
         """What may be there if the power goes now."""
-        for kept in _choices(self._named):
+        choices = list(_choices(self._named))
+        for kept in choices:
             there = set(self._names(kept).values())
             unsure = {file: list(self._ways(file)) for file in self._written if file in there}
             for rest in (0, -1):  # what has become of the other files: the most, or nothing
                 others = {file: ways[rest] for file, ways in unsure.items()}
                 yield self._state(kept, others, self._moded)
+                if len(kept) < len(self._named) and len(choices) > FEW // 8:
+                    continue  # where names are missing, too, files that are half there tell nothing new
                 for file, ways in unsure.items():
                     for way in ways:
                         yield self._state(kept, {**others, file: way}, self._moded)

@@ -121,7 +121,8 @@ class StoredRun(msgspec.Struct, frozen=True):
     def holder(self) -> str:
         """Who wrote to the journal last, for messages: `pid 123 on host`."""
         try:
-            return (self.directory / HOLDER).read_text(encoding="utf-8").strip() or UNKNOWN_HOLDER
+            told = (self.directory / HOLDER).read_text(encoding="utf-8")
+            return told.strip("\0\n") or UNKNOWN_HOLDER  # it is not synced, so a power cut may leave zeros
         except (OSError, UnicodeDecodeError):
             return UNKNOWN_HOLDER
 
