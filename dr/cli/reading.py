@@ -67,7 +67,8 @@ def show(run_name: str, report: Path | None, allowed_signers: Path | None, journ
         again = f"dr {command} {stored.run}"
         if isinstance(folded.state, s.Paused):
             again = answer_command(stored.run, folded.state.question)
-        click.echo(f"next: {as_typed_here(again)}")
+        alone = " --journal " in (typed := as_typed_here(again))
+        click.echo(f"next: {typed}{'   (unless this is a copy)' if alone else ''}")
     if report is not None:
         from dr.report.folder import PAGE, write_report  # only for the few who want a folder
 

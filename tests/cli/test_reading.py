@@ -125,7 +125,24 @@ def test_a_journal_that_was_removed_is_seen(removal: Callable[[Path], object], f
         assert dr(folder, *arguments).status in {10, 14}, arguments
 
 
+def test_a_journal_that_is_not_there_does_not_verify(folder: Path) -> None:
+    for arguments in (["runs"], ["audit", "verify", "--all"], ["show", "latest"]):
+        told = refused(folder, *arguments, "--journal", "elsewhere", status=2)
+        assert f"there is no directory {folder}/elsewhere" in told
+
+
+def test_a_run_in_a_directory_that_may_be_a_copy_is_not_gone_on_with_unawares(folder: Path) -> None:
+    write(
+        folder, {"good.yaml": GOOD.replace("    kind: feature.disable", "    confirm: true\n    kind: feature.disable")}
+    )
+    assert dr(folder, *RUN).status == 5
+    assert "copy" not in dr(folder, "show", "latest").out
+    shown = dr(folder, "show", "latest", "--journal", "journal").out
+    assert shown.endswith("ANSWER   (yes, skip, rollback, abort)   (unless this is a copy)\n")
+
+
 def test_no_runs_are_told_with_the_place_that_was_looked_at(folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
     for arguments in (["runs"], ["audit", "verify", "--all"]):
         seen = dr(folder, *arguments, "--journal", "elsewhere")
         assert (seen.status, seen.out) == (0, f"there are no runs yet in {folder}/elsewhere\n")
