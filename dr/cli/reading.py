@@ -15,7 +15,7 @@ from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
 from dr.report.timeline import Measured, timeline
 from dr.report.verdict import met, rpo_standing
-from dr.report.words import answer_command, clock, plan_lines, sentence, signer, standing
+from dr.report.words import answer_command, clock, plan_lines, printable, sentence, signer, standing
 
 run_argument = click.argument("run_name", metavar="RUN")
 
@@ -58,7 +58,8 @@ def show(run_name: str, report: Path | None, allowed_signers: Path | None, journ
     assert isinstance(folded.first.event, e.RunStarted)
     click.echo("\n".join(plan_lines(folded.plan, folded.first.event.plan, signer(folded.first))) + "\n")
     for entry in stored.entries():
-        click.echo(f"{entry.seq:5}  {clock(entry.at)}  {entry.actor:10}  {sentence(entry.event)}")
+        click.echo(f"{entry.seq:5}  {clock(entry.at)}  {printable(entry.actor):10}  {sentence(entry.event)}")
+    stored.judge(None)  # what was changed is shown, and then said to be; who signed it is for `audit verify`
     click.echo(f"\n{stored.run}: {_stands(stored, folded)}")
     measured = timeline(folded.plan, stored.entries()).measured
     for line in (*_recovery_time(measured), *_recovery_point(measured)):

@@ -180,6 +180,17 @@ def test_a_broken_journal_is_still_shown_as_far_as_it_can_be_read(folder: Path) 
         assert "entry 1" in told.out + told.err
 
 
+def test_a_run_that_was_changed_is_not_shown_as_if_it_were_whole(folder: Path) -> None:
+    assert dr(folder, *RUN).status == 0
+    path = journal_file(folder)
+    path.write_bytes(path.read_bytes().replace(b'"actor":"oncall"', b'"actor":"mal\\u001b[2J"', 1))
+    seen = dr(folder, "show", "latest")
+    assert seen.status == 10
+    assert "mal\\x1b[2J" in seen.out
+    assert "ended (completed" not in seen.out
+    assert "does not verify: entry " in seen.err
+
+
 def test_the_entries_of_one_step_are_shown_alone(folder: Path) -> None:
     dr(folder, *RUN)
     assert all(" off: " in line for line in dr(folder, "audit", "show", "latest", "--step", "off").out.splitlines())
