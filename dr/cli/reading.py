@@ -13,8 +13,9 @@ from dr.cli.options import as_typed_here, config_option, signers_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
+from dr.report.axis import span
 from dr.report.timeline import Measured, timeline
-from dr.report.verdict import met, rpo_standing
+from dr.report.verdict import met, rpo_standing, took
 from dr.report.words import answer_command, clock, plan_lines, printable, sentence, signer, standing
 
 run_argument = click.argument("run_name", metavar="RUN")
@@ -112,12 +113,11 @@ def _recovery_time(measured: Measured) -> Iterator[str]:
         since = "the start of the run" if measured.detected is None else "detection"
         verdict = met(measured)
         goal = f"; objective {measured.rto}: {verdict}" if verdict else ""
-        least = "at least " if measured.set_back else ""
-        yield f"actual recovery time: {least}{measured.recovery_time:.1f} s from {since}{goal}"
+        yield f"actual recovery time: {took(measured, measured.recovery_time)} from {since}{goal}"
 
 
 def _recovery_point(measured: Measured) -> Iterator[str]:
     """How much was lost at most, beside its objective."""
     if measured.lost_at_most is not None:
         goal = f"; objective {measured.rpo}: {rpo_standing(measured)}" if measured.rpo is not None else ""
-        yield f"actual recovery point: at most {measured.lost_at_most:.1f} s of writes lost{goal}"
+        yield f"actual recovery point: at most {span(measured.lost_at_most)} of writes lost{goal}"
