@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dr.audit.allowed_signers import AllowedSigners
+from dr.audit.disk import create_whole
 from dr.audit.here import Book
 from dr.audit.replay import Folded, begun, fold
 from dr.audit.stored import StoredRun
@@ -128,8 +129,7 @@ def export(
     pack, verdict = make(stored, signers(config, allowed_signers))
     path = output or Path(f"{stored.run}.tar.gz")
     try:
-        with path.open("xb") as file:
-            file.write(pack)
+        create_whole(path, pack)
     except OSError as error:
         raise UsageError(
             f"the pack cannot be written: {path}: {error.strerror}", stands="the run was only read"
