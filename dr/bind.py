@@ -5,7 +5,7 @@ Everything that is wrong is collected and named with file:line:column; a plan is
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from dr.core.duration import Duration, decode_hook, encode_hook
 from dr.core.plan import STEADY_STATE, STEADY_STATE_KIND, Plan, PlannedStep
 from dr.core.runbook import Mode, Parameter, ParameterValue, Runbook, Stage, StepSpec
-from dr.core.step import Step, target_fields
+from dr.core.step import Step, placed_target_fields, target_fields
 from dr.errors import RunbookWrong
 from dr.findings import Finding, Path, did_you_mean, explain, wrong
 from dr.load import Document
@@ -169,12 +169,13 @@ class _Binding:
         params: dict[str, object] = spec.params
         where: Path = (*path, "with") if "with" in raw else path
         other = spec.ungraceful if isinstance(spec.ungraceful, dict) else {}
-        step = self._convert({**params, **other} if self._mode == "ungraceful" else params, kind, where)
+        over = other if self._mode == "ungraceful" else {}
+        step = self._convert({**params, **over}, kind, where)
         if step is None:
             return None
-        if other and self._mode == "graceful":
+        if other and not over:
             self._convert({**params, **other}, kind, (*path, "ungraceful"))
-        self._check_targets(step, where)
+        self._check_targets(step, lambda field: (*path, "ungraceful") if field in over else where)
         return self._planned(spec, step, path, explicit="timeout" in raw)
 
     def _planned(self, spec: StepSpec, step: Step, path: Path, *, explicit: bool) -> PlannedStep:
@@ -207,23 +208,29 @@ class _Binding:
         step = self._convert(self._fill(raw, ("steady_state",)), CATALOGUE[STEADY_STATE_KIND], ("steady_state",))
         if step is None:
             return None
-        self._check_targets(step, ("steady_state",))
+        self._check_targets(step, lambda _: ("steady_state",))
         spec = StepSpec(id=STEADY_STATE, kind=STEADY_STATE_KIND)
         return self._planned(spec, step, ("steady_state",), explicit=False)
 
-    def _check_targets(self, step: Step, path: Path) -> None:
-        """Each target exists and speaks the Protocol its step needs; what a target itself refers to is taken along."""
+    def _check_targets(self, step: Step, where: Callable[[str | int], Path]) -> None:
+        """Each target exists and speaks the Protocol its step needs; what a target itself refers to is taken along.
+
+        `where` says in which mapping of the document a field of the step is written.
+        """
         if self._environment is None:
             return
-        declared = self._environment.targets
-        for name, role in step.roles():
+        declared, roles = self._environment.targets, set(step.roles())
+        for path, name, role in placed_target_fields(step, ()):
+            if (name, role) not in roles:
+                continue
+            place = (*where(path[0]), *path)
             if name not in declared:
                 what = f"the environment {self._environment.name} has no target {name!r}{did_you_mean(name, declared)}"
-                self._findings.append(Finding(self._where(name, path), what))
+                self._findings.append(Finding(place, what))
             elif role.protocol not in declared[name].speaks:
                 kind = declared[name].__struct_config__.tag
                 what = f"the target {name!r} is of type {kind}; this takes one of type {types_for(role.protocol)}"
-                self._findings.append(Finding(self._where(name, path), what))
+                self._findings.append(Finding(place, what))
             else:
                 self._use(name)
 
@@ -240,19 +247,6 @@ class _Binding:
         named = step.targets()
         declared = self._environment.targets if self._environment else {}
         return (*named, *(other for name in named if name in declared for other in _referred(declared[name])))
-
-    def _where(self, name: str, path: Path) -> Path:
-        """The field in which the target is named, so that the error points at it."""
-        value = self._document.value
-        for part in path:
-            value = value[part]  # type: ignore[index]
-        return next((found for found in _paths(value, path) if self._filled_at(found) == name), path)
-
-    def _filled_at(self, path: Path) -> object:
-        value = self._document.value
-        for part in path:
-            value = value[part]  # type: ignore[index]
-        return self._fill(value, path) if isinstance(value, str) else None
 
     def _fill(self, value: object, path: Path) -> object:
         """`value` with each `${name}` replaced. A scalar that is nothing else takes the parameter's type."""
@@ -282,15 +276,6 @@ class _Binding:
             self._findings.append(finding)
         self._blind.add(path)
         return ""
-
-
-def _paths(value: object, path: Path) -> list[Path]:
-    """The paths of all scalars in `value`."""
-    if isinstance(value, dict):
-        return [found for key, item in value.items() for found in _paths(item, (*path, key))]
-    if isinstance(value, list):
-        return [found for at, item in enumerate(value) for found in _paths(item, (*path, at))]
-    return [path]
 
 
 def _referred(config: msgspec.Struct) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from dr.core.duration import decode_hook
-from dr.core.marks import marked_fields
+from dr.core.marks import marked_texts
 from dr.core.plan import PlannedStep
 from dr.core.secret import is_reference
 from dr.core.step import Step
@@ -64,10 +64,9 @@ class RealTargets:
             SecretMissing: one cannot be resolved.
         """
         for config in self._configs.values():
-            for _, secret in marked_fields(config, "secret"):
-                for reference in secret.values() if isinstance(secret, dict) else (secret,):
-                    if is_reference(reference):  # a connection string may also stand there by itself
-                        self._secrets.resolve(reference)
+            for _, text in marked_texts(config, "secret"):
+                if is_reference(text):  # a connection string may also stand there by itself
+                    self._secrets.resolve(text)
 
 
 def real_world(targets: RealTargets, secrets: Secrets, operator: Operator, watcher: Watcher, stop: Stop) -> World:

@@ -229,6 +229,11 @@ def test_each_error_is_named_where_it_stands(before: str, after: str, told: str)
     assert not more
 
 
+def test_a_target_that_is_not_there_is_named_at_its_own_field_and_not_at_one_of_the_same_text() -> None:
+    [told] = wrong(changed('{store: flags, flag: "${feature}"}', "{flag: web, store: web}"))
+    assert told.startswith("21:30: the environment shop has no target 'web'")
+
+
 def test_a_timeout_that_is_shorter_than_the_step_takes_is_named() -> None:
     text = changed("        ungraceful: skip", "        timeout: 3s")
     assert wrong(text) == ["32:18: 3s is too short: one look of this step takes up to 12s by design"]

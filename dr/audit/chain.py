@@ -110,7 +110,7 @@ def check(lines: Iterable[bytes], head: Head = EMPTY, checkpoints: Sequence[Chec
 
 def joined(lines: Iterable[bytes]) -> bytes:
     """The lines as they stand in a file, each with its newline."""
-    return b"".join([line + b"\n" for line in lines])
+    return b"\n".join([*lines, b""])
 
 
 def complete(content: bytes) -> list[bytes]:

@@ -1,6 +1,7 @@
 """A run as it stands on the disk: read, judged, and opened again for writing."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -16,7 +17,7 @@ from dr.audit.disk import replace, unwritable
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, LocalJournal
 from dr.audit.verdict import Verdict, judge
 from dr.core.events import Entry, decode_entry
-from dr.errors import JournalBroken, JournalHeld
+from dr.errors import JournalBroken, JournalHeld, JournalUnreadable
 
 BLOCK = 1 << 18
 HOLDER = "holder"
@@ -174,7 +175,7 @@ class StoredRun(msgspec.Struct, frozen=True):
                 while block := file.read(BLOCK):
                     yield block
         except OSError as error:
-            raise _broken(self.run, f"{JOURNAL} cannot be read: {error.strerror}") from error
+            raise _unread(self.run, JOURNAL, error) from error
 
     def _own_checkpoints(self) -> tuple[chain.Checkpoint, ...]:
         found = self.checkpoints()
@@ -187,7 +188,7 @@ class StoredRun(msgspec.Struct, frozen=True):
         try:
             return (self.directory / name).read_bytes()
         except OSError as error:
-            raise _broken(self.run, f"{name} cannot be read: {error.strerror}") from error
+            raise _unread(self.run, name, error) from error
 
 
 def lock(file: int, stored: StoredRun) -> None:
@@ -230,6 +231,17 @@ def write_holder(directory: Path, who: str) -> None:
     """Note who has the journal, for messages; the lock is what counts."""
     with contextlib.suppress(OSError):
         (directory / HOLDER).write_text(who + "\n", encoding="utf-8")
+
+
+def _unread(run: str, name: str, error: OSError) -> JournalBroken | JournalUnreadable:
+    """The error of a file that is not there or is none; of one that the system keeps from us nothing is known."""
+    if error.errno not in {errno.EACCES, errno.EPERM, errno.EIO}:
+        return _broken(run, f"{name} cannot be read: {error.strerror}")
+    return JournalUnreadable(
+        f"the journal of {run} cannot be read: {name}: {error.strerror}",
+        stands="nothing was touched",
+        hint="again as a user who may read it",
+    )
 
 
 def _broken(run: str, what: str) -> JournalBroken:

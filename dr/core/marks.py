@@ -1,20 +1,20 @@
 """Fields of a configuration that their annotation marks: a path of this machine, a reference to a secret."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from msgspec import inspect
 
 
-def marked_fields(config: msgspec.Struct, mark: str) -> Iterator[tuple[str, Any]]:
-    """Name and content of each field that is marked (`msgspec.Meta(extra={mark: ...})`) and was given."""
+def marked_texts(config: msgspec.Struct, mark: str) -> Iterator[tuple[str, str]]:
+    """Each text in a field that is marked (`msgspec.Meta(extra={mark: ...})`), with the name of the field."""
     info = inspect.type_info(type(config))
     assert isinstance(info, inspect.StructType)
     for field in info.fields:
         content = getattr(config, field.name)
-        if content and _is_marked(field.type, mark):
-            yield field.name, content
+        if _is_marked(field.type, mark):
+            texts = content.values() if isinstance(content, Mapping) else (content,)
+            yield from ((field.name, text) for text in texts if text)
 
 
 def _is_marked(kind: inspect.Type, mark: str) -> bool:

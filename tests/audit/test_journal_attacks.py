@@ -1,6 +1,7 @@
 """Attacks on a journal on a real disk, and lines that a crash left unfinished."""
 
 import os
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from dr.audit import verify_pack
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
 from dr.audit.stored import StoredRun
-from dr.errors import JournalBroken, JournalUnwritable
+from dr.errors import JournalBroken, JournalUnreadable, JournalUnwritable
 from tests.audit.written import ME, drafts, file_of, write
 
 
@@ -242,3 +243,16 @@ def test_an_unfinished_line_that_cannot_be_kept_stays_where_it_is(stored: Stored
         stored.resume(ME)
     assert file_of(stored).read_bytes() == content
     assert not stored.is_held()
+
+
+@pytest.mark.parametrize(
+    "name, call", [(PLAN, StoredRun.plan), (JOURNAL, StoredRun.verify), (CHECKPOINTS, StoredRun.verify)]
+)
+def test_what_the_system_does_not_let_us_read_is_not_called_tampered_with(
+    stored: StoredRun, name: str, call: Callable[[StoredRun], object]
+) -> None:
+    """The first byte of that link's target nobody can read: EIO, as of a failing disk."""
+    (stored.directory / name).unlink(missing_ok=True)
+    (stored.directory / name).symlink_to("/proc/self/mem")
+    with pytest.raises(JournalUnreadable, match=f"{name}: Input/output error"):
+        call(stored)
