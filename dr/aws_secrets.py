@@ -1,6 +1,6 @@
 """Secrets that AWS keeps: in Secrets Manager (`aws-secret:`) and in Systems Manager (`ssm:`). Loads boto3.
 
-Asked as whom and where this machine's own settings say; an ARN names its region itself.
+Credentials and region are those of this machine's own AWS settings; an ARN brings its own region.
 """
 
 import json

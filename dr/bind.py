@@ -4,20 +4,20 @@ Everything that is wrong is collected and named with file:line:column; a plan is
 """
 
 import contextlib
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dr.core.duration import Duration, decode_hook, encode_hook, parse_duration
+from dr.core.duration import Duration, decode_hook, encode_hook
 from dr.core.plan import STEADY_STATE, STEADY_STATE_KIND, Plan, PlannedStep
 from dr.core.runbook import Mode, Parameter, ParameterValue, Runbook, Stage, StepSpec
-from dr.core.step import Step, target_fields
-from dr.errors import RunbookWrong, UsageError
+from dr.core.step import Step, placed_target_fields, target_fields
+from dr.errors import RunbookWrong
 from dr.findings import Finding, Path, did_you_mean, explain, wrong
 from dr.load import Document
+from dr.parameters import misfit, values_of
 from dr.steps import CATALOGUE
 from dr.targets.catalogue import types_for
 
@@ -28,9 +28,6 @@ MARGIN = 10.0
 """Seconds a look may take beyond what it takes by design."""
 
 _REFERENCE = re.compile(r"\$(\$)?\{([^}]*)\}")
-_SAMPLES: dict[str, ParameterValue] = {
-    "string": "sample", "integer": 1, "number": 1.0, "boolean": True, "duration": "1s",
-}  # fmt: skip
 
 
 def bind(
@@ -82,7 +79,7 @@ class _Binding:
         self._check_parameters(runbook.parameters)
         if self._findings:
             raise self._wrong()
-        self._values = _parameters(runbook.parameters, given, samples=samples)
+        self._values = values_of(runbook.parameters, given, samples=samples)
         stages = tuple(self._stage(raw, ("steps", at)) for at, raw in enumerate(runbook.steps))
         steady_state = self._steady_state(runbook.steady_state) if runbook.steady_state is not None else None
         if self._findings:
@@ -121,7 +118,7 @@ class _Binding:
         for name, item in declared.items() if isinstance(declared, dict) else ():
             self._declared.add(name)
             with contextlib.suppress(msgspec.ValidationError):
-                self._values |= _parameters({name: msgspec.convert(item, Parameter)}, {}, samples=True)
+                self._values |= values_of({name: msgspec.convert(item, Parameter)}, {}, samples=True)
         steps = raw.get("steps")
         for at, step in enumerate(steps if isinstance(steps, list) else ()):
             self._stage(step, ("steps", at))
@@ -136,12 +133,12 @@ class _Binding:
 
     def _check_parameters(self, parameters: Mapping[str, Parameter]) -> None:
         for name, parameter in parameters.items():
-            for field in ("default", "choices"):
-                values = parameter.choices if field == "choices" else (parameter.default,)
-                for value in values:
-                    if value is not None and not _fits(parameter, value):
-                        path = ("parameters", name, field)
-                        self._findings.append(Finding(path, f"{value!r} is not a value of type {parameter.type}"))
+            written = [("choices", choice) for choice in parameter.choices]
+            if parameter.default is not None:
+                written.append(("default", parameter.default))
+            for field, value in written:
+                if why := misfit(parameter, value):
+                    self._findings.append(Finding(("parameters", name, field), why))
 
     def _stage(self, raw: Any, path: Path) -> tuple[PlannedStep, ...]:
         if not isinstance(raw, dict) or "parallel" not in raw:
@@ -172,12 +169,13 @@ class _Binding:
         params: dict[str, object] = spec.params
         where: Path = (*path, "with") if "with" in raw else path
         other = spec.ungraceful if isinstance(spec.ungraceful, dict) else {}
-        step = self._convert({**params, **other} if self._mode == "ungraceful" else params, kind, where)
+        over = other if self._mode == "ungraceful" else {}
+        step = self._convert({**params, **over}, kind, where)
         if step is None:
             return None
-        if other and self._mode == "graceful":
+        if other and not over:
             self._convert({**params, **other}, kind, (*path, "ungraceful"))
-        self._check_targets(step, where)
+        self._check_targets(step, lambda field: (*path, "ungraceful") if field in over else where)
         return self._planned(spec, step, path, explicit="timeout" in raw)
 
     def _planned(self, spec: StepSpec, step: Step, path: Path, *, explicit: bool) -> PlannedStep:
@@ -210,23 +208,29 @@ class _Binding:
         step = self._convert(self._fill(raw, ("steady_state",)), CATALOGUE[STEADY_STATE_KIND], ("steady_state",))
         if step is None:
             return None
-        self._check_targets(step, ("steady_state",))
+        self._check_targets(step, lambda _: ("steady_state",))
         spec = StepSpec(id=STEADY_STATE, kind=STEADY_STATE_KIND)
         return self._planned(spec, step, ("steady_state",), explicit=False)
 
-    def _check_targets(self, step: Step, path: Path) -> None:
-        """Each target exists and speaks the Protocol its step needs; what a target itself refers to is taken along."""
+    def _check_targets(self, step: Step, where: Callable[[str | int], Path]) -> None:
+        """Each target exists and speaks the Protocol its step needs; what a target itself refers to is taken along.
+
+        `where` says in which mapping of the document a field of the step is written.
+        """
         if self._environment is None:
             return
-        declared = self._environment.targets
-        for name, role in step.roles():
+        declared, roles = self._environment.targets, set(step.roles())
+        for path, name, role in placed_target_fields(step, ()):
+            if (name, role) not in roles:
+                continue
+            place = (*where(path[0]), *path)
             if name not in declared:
                 what = f"the environment {self._environment.name} has no target {name!r}{did_you_mean(name, declared)}"
-                self._findings.append(Finding(self._where(name, path), what))
+                self._findings.append(Finding(place, what))
             elif role.protocol not in declared[name].speaks:
                 kind = declared[name].__struct_config__.tag
                 what = f"the target {name!r} is of type {kind}; this takes one of type {types_for(role.protocol)}"
-                self._findings.append(Finding(self._where(name, path), what))
+                self._findings.append(Finding(place, what))
             else:
                 self._use(name)
 
@@ -243,19 +247,6 @@ class _Binding:
         named = step.targets()
         declared = self._environment.targets if self._environment else {}
         return (*named, *(other for name in named if name in declared for other in _referred(declared[name])))
-
-    def _where(self, name: str, path: Path) -> Path:
-        """The field in which the target is named, so that the error points at it."""
-        value = self._document.value
-        for part in path:
-            value = value[part]  # type: ignore[index]
-        return next((found for found in _paths(value, path) if self._filled_at(found) == name), path)
-
-    def _filled_at(self, path: Path) -> object:
-        value = self._document.value
-        for part in path:
-            value = value[part]  # type: ignore[index]
-        return self._fill(value, path) if isinstance(value, str) else None
 
     def _fill(self, value: object, path: Path) -> object:
         """`value` with each `${name}` replaced. A scalar that is nothing else takes the parameter's type."""
@@ -287,91 +278,6 @@ class _Binding:
         return ""
 
 
-def _paths(value: object, path: Path) -> list[Path]:
-    """The paths of all scalars in `value`."""
-    if isinstance(value, dict):
-        return [found for key, item in value.items() for found in _paths(item, (*path, key))]
-    if isinstance(value, list):
-        return [found for at, item in enumerate(value) for found in _paths(item, (*path, at))]
-    return [path]
-
-
 def _referred(config: msgspec.Struct) -> tuple[str, ...]:
     """Other targets that a target cannot do without: a read router its databases. A server that is down has no host."""
     return tuple(name for name, role in target_fields(config) if not role.may_be_down)
-
-
-def _parameters(
-    declared: Mapping[str, Parameter], given: Mapping[str, str], *, samples: bool
-) -> dict[str, ParameterValue]:
-    """The value of every declared parameter."""
-    for name in given:
-        if name not in declared:
-            suggestion = did_you_mean(name, declared)
-            raise UsageError(f"the runbook has no parameter {name!r}{suggestion}", stands="nothing was touched")
-    values: dict[str, ParameterValue] = {}
-    for name, parameter in declared.items():
-        if name in given:
-            values[name] = _parse(name, parameter, given[name])
-        elif parameter.default is not None:
-            values[name] = parameter.default
-        elif samples:
-            values[name] = parameter.choices[0] if parameter.choices else _SAMPLES[parameter.type]
-        else:
-            about = f" ({parameter.description})" if parameter.description else ""
-            raise UsageError(
-                f"the parameter {name!r}{about} is missing", stands="nothing was touched", hint=f"add -p {name}=VALUE"
-            )
-    return values
-
-
-def _parse(name: str, parameter: Parameter, text: str) -> ParameterValue:
-    """The text of a command line as a value of the parameter's type."""
-    value: ParameterValue | None = None
-    match parameter.type:
-        case "string" | "duration":
-            value = text if _is_unicode(text) else None
-        case "boolean":
-            value = {"true": True, "false": False}.get(text.lower())
-        case "integer" | "number":
-            try:
-                value = int(text) if parameter.type == "integer" else float(text)
-            except ValueError:
-                value = None
-    if value is None or not _fits(parameter, value):
-        choices = f"; choices: {', '.join(map(str, parameter.choices))}" if parameter.choices else ""
-        raise UsageError(
-            f"the parameter {name!r} is of type {parameter.type}{choices}, and {text!r} is not",
-            stands="nothing was touched",
-        )
-    return value
-
-
-def _fits(parameter: Parameter, value: ParameterValue) -> bool:
-    """Whether the value has the parameter's type and is one of its choices."""
-    if parameter.choices and value not in parameter.choices:
-        return False
-    match parameter.type:
-        case "string":
-            return isinstance(value, str)
-        case "boolean":
-            return isinstance(value, bool)
-        case "integer":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        case "duration":
-            try:
-                parse_duration(value)
-            except ValueError:
-                return False
-            return True
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether the text can be stored. Bytes of a command line that are not UTF-8 become half a character each."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

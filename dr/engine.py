@@ -16,7 +16,7 @@ from dr.audit.journal import Draft, Journal
 from dr.core import decide as d
 from dr.core import events as e
 from dr.core import state as s
-from dr.core.duration import encode_hook
+from dr.core.evidence import as_recorded, in_words
 from dr.core.plan import Plan, PlannedStep
 from dr.core.step import Evidence, InPlace, NotInPlace, Observation, Step, StopRequested, Unknown
 from dr.core.timestamp import iso, parse_iso
@@ -30,8 +30,6 @@ TICK = 0.25
 """Seconds between two looks at the stop request while nothing happens."""
 LONGEST_TEXT = 2000
 """Characters of an error or question that go into an entry (safety rule 15)."""
-LARGEST_EVIDENCE = 64 * 1024
-"""Bytes of JSON that one look or claim may put into an entry (safety rule 15)."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -63,12 +61,15 @@ class Halted(msgspec.Struct, frozen=True):
 
 
 class InFlight(msgspec.Struct, frozen=True):
+    """Work that a worker has been given and that has not come back."""
+
     job: Job
     action: d.Work
     step: Step
     changing: bool
-    """True while the target may be changed by it; False while it only looks."""
+    """Whether it may change the target, or only looks."""
     deadline: float
+    """When it is given up, by the steady clock."""
 
 
 class Engine:
@@ -81,11 +82,17 @@ class Engine:
         self._actor = actor
         self.state = state
         self._decided: tuple[s.State | None, tuple[d.Action, ...]] = (None, ())
+        """The actions that were decided last, and for which state."""
         self._pending: list[Draft] = []
+        """Recorded, and not yet written to the journal."""
         self._flying: dict[str, InFlight] = {}
+        """What the workers are at, by step."""
         self._claimed: dict[str, str] = {}
+        """The error of a step's latest change. Told as the reason if the effect is then not seen."""
         self._given_up: set[str] = set()
+        """Steps whose change was given up after its timeout: its thread may still bring the effect about."""
         self._due: dict[tuple[str, str], float] = {}
+        """When a recorded wait is over by the steady clock, by step and `not_before`."""
 
     @property
     def run_name(self) -> str:
@@ -178,8 +185,8 @@ class Engine:
     def _delay(self, action: d.Work) -> float:
         """Seconds until the action may begin.
 
-        The wall clock of the entry may have been another machine's. So it is compared once, no wait is longer than the
-        longest that can be drawn, and from then on the steady clock counts.
+        `not_before` is a time of day, perhaps by another machine's clock. So it is compared with this machine's clock
+        only once, and taken for no longer than the longest wait that `retry` can draw; then the steady clock counts.
         """
         not_before = getattr(action, "not_before", None)
         if not_before is None:
@@ -234,7 +241,7 @@ class Engine:
         here = Here(self._world, self._journal.run, planned.id, attempt, planned.timeout)
         try:
             try:
-                return _as_recorded(work(here))
+                return _recordable(work(here))
             finally:
                 here.close()
         except StopRequested:
@@ -290,7 +297,7 @@ class Engine:
                 if self._still_wanted(action):
                     self._apply(action, step, evidence)
             case NotInPlace(evidence=evidence):
-                self._attempt_failed(action.step, action.number, _say_evidence(evidence))
+                self._attempt_failed(action.step, action.number, in_words(evidence))
             case Unknown(why=why) | Raised(error=why):
                 self._attempt_failed(action.step, action.number, f"it could not be looked at: {why}")
 
@@ -321,7 +328,7 @@ class Engine:
             case NotInPlace() if step in self._given_up:
                 self._unseen(action, "the change was given up after its timeout and may still be on its way")
             case NotInPlace(evidence=evidence):
-                why = f"it was applied and is not there: {_say_evidence(evidence)}"
+                why = f"it was applied and is not there: {in_words(evidence)}"
                 self._attempt_failed(action.step, number, self._claimed.pop(step, "") or why)
             case Unknown(why=why):
                 self._unseen(action, why)
@@ -331,7 +338,7 @@ class Engine:
             case InPlace(evidence=evidence):
                 self.record(e.StepUndone(step=action.step.id, evidence=evidence))
             case NotInPlace(evidence=evidence):
-                why = f"it was undone and is still there: {_say_evidence(evidence)}"
+                why = f"it was undone and is still there: {in_words(evidence)}"
                 self._undo_failed(action, self._claimed.pop(action.step.id, "") or why)
             case Unknown(why=why):
                 self._undo_failed(action, f"it cannot be seen: {why}")
@@ -402,40 +409,21 @@ def _observation(result: object) -> Observation:
             return Unknown(f"the step answered {type(result).__name__} instead of an observation")
 
 
-def _as_recorded(result: object) -> object:
-    """The result with its evidence as the journal will hold it: a live run and a resumed one see the same.
-
-    Raises:
-        ValueError, TypeError: the evidence is too large, or no JSON.
-    """
+def _recordable(result: object) -> object:
+    """The result, with its evidence as the journal will hold it. Raises as `as_recorded` does."""
     match result:
         case InPlace(evidence=evidence) if evidence:
-            return InPlace(_evidence_as_recorded(evidence))
+            return InPlace(as_recorded(evidence))
         case NotInPlace(evidence=evidence) if evidence:
-            return NotInPlace(_evidence_as_recorded(evidence))
+            return NotInPlace(as_recorded(evidence))
         case dict() if result:
-            return _evidence_as_recorded(result)
+            return as_recorded(result)
         case _:
             return result
 
 
-def _evidence_as_recorded(evidence: Evidence) -> Evidence:
-    raw = msgspec.json.encode(evidence, enc_hook=encode_hook)
-    if len(raw) > LARGEST_EVIDENCE:
-        raise ValueError(f"the evidence is too large to be recorded: {len(raw):,} bytes of {LARGEST_EVIDENCE:,}")
-    return msgspec.json.decode(raw, type=dict[str, object])
-
-
 def _say_error(error: Exception) -> str:
     return str(error).strip() or type(error).__name__
-
-
-def _say_evidence(evidence: Evidence) -> str:
-    """Evidence in words: the findings where there are some, else its fields."""
-    findings = evidence.get("findings")
-    if isinstance(findings, list | tuple):
-        return "; ".join(str(item) for item in findings)
-    return ", ".join(f"{name}: {value}" for name, value in evidence.items()) or "nothing was found"
 
 
 def _short(text: str) -> str:

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +14,13 @@ from dr.audit.allowed_signers import parse as parse_signers
 from dr.audit.journal_spec import JournalSpec, Places, places, problems
 from dr.audit.keys import check_identity, check_key
 from dr.core.duration import decode_hook
+from dr.core.marks import marked_texts
 from dr.core.runbook import Name
 from dr.core.secret import SecretRef, check_reference
 from dr.core.step import placed_target_fields
 from dr.errors import UsageError
+from dr.findings import Finding, Place, did_you_mean, explain, text_of, wrong
 from dr.findings import Path as ValuePath
-from dr.findings import Place, did_you_mean, explain, text_of, wrong
 from dr.targets.catalogue import TARGET_TYPES, types_for
 from dr.targets.protocols import LocalPath, TargetConfig
 
@@ -76,7 +77,7 @@ class Config:
 
     @property
     def folder(self) -> Path:
-        """What relative paths in the file are meant from."""
+        """Where relative paths in the file start from."""
         return self.path.parent
 
     @property
@@ -103,34 +104,49 @@ class Config:
         if spec is None:
             suggestion = did_you_mean(name, self._settings.environments)
             raise UsageError(f"{self.path} has no environment {name!r}{suggestion}", stands="nothing was touched")
+        at: ValuePath = ("environments", name, "targets")
         targets: dict[str, TargetConfig] = {}
-        findings: list[tuple[Place, str]] = []
+        findings: list[Finding] = []
         for target, raw in spec.targets.items():
-            path: ValuePath = ("environments", name, "targets", target)
-            kind = TARGET_TYPES.get(str(raw.get("type")))
-            if kind is None:
-                what = f"{raw.get('type')!r} is not a type of target{did_you_mean(raw.get('type'), TARGET_TYPES)}"
-                what = what if "type" in raw else f"the field 'type' is missing{did_you_mean('', TARGET_TYPES)}"
-                findings.append((place(self._text, (*path, "type")), what))
-                continue
-            wrong_here = [(place(self._text, finding.path), finding.what) for finding in explain(raw, kind, path)]
+            wrong_here = _declared_wrongly(raw, (*at, target))
             findings += wrong_here
             if not wrong_here:
-                config = msgspec.convert(raw, kind, dec_hook=decode_hook)
+                config = msgspec.convert(raw, TARGET_TYPES[str(raw["type"])], dec_hook=decode_hook)
                 targets[target] = absolute_paths(config, self.path.parent.absolute())
-        for target, config in targets.items():
-            where: ValuePath = ("environments", name, "targets", target)
-            for path, other, role in placed_target_fields(config, where):
-                if other in spec.targets and (other not in targets or role.protocol in targets[other].speaks):
-                    continue
-                fit = types_for(role.protocol)
-                what = f"the target {target!r} names {other!r}, which is no target of type {fit} of this environment"
-                what += did_you_mean(other, (known for known in targets if role.protocol in targets[known].speaks))
-                findings.append((place(self._text, path), what))
+        findings += _referring_wrongly(targets, spec.targets.keys(), at)
         if findings:
-            findings.sort(key=lambda found: (found[0].line, found[0].column))
-            raise wrong(str(self.path), findings)
+            placed = [(place(self._text, finding.path), finding.what) for finding in findings]
+            placed.sort(key=lambda found: (found[0].line, found[0].column))
+            raise wrong(str(self.path), placed)
         return Environment(name, targets)
+
+
+def _declared_wrongly(raw: Mapping[str, object], path: ValuePath) -> list[Finding]:
+    """What keeps the declaration at `path` from being a target."""
+    if "type" not in raw:
+        return [Finding((*path, "type"), f"the field 'type' is missing{did_you_mean('', TARGET_TYPES)}")]
+    kind = TARGET_TYPES.get(str(raw["type"]))
+    if kind is None:
+        what = f"{raw['type']!r} is not a type of target{did_you_mean(raw['type'], TARGET_TYPES)}"
+        return [Finding((*path, "type"), what)]
+    return explain(raw, kind, path)
+
+
+def _referring_wrongly(
+    targets: Mapping[str, TargetConfig], declared: Collection[str], at: ValuePath
+) -> Iterator[Finding]:
+    """What targets name that is no target of the environment, or not one of the type they need.
+
+    Of one that is `declared`, but wrongly, the type is not known; that it is wrong is told already.
+    """
+    for target, config in targets.items():
+        for path, other, role in placed_target_fields(config, (*at, target)):
+            if other in declared and (other not in targets or role.protocol in targets[other].speaks):
+                continue
+            fit = types_for(role.protocol)
+            what = f"the target {target!r} names {other!r}, which is no target of type {fit} of this environment"
+            what += did_you_mean(other, (known for known in targets if role.protocol in targets[known].speaks))
+            yield Finding(path, what)
 
 
 NAME_IT = "name another with --config FILE; a journal alone is read with --journal DIRECTORY"
@@ -206,19 +222,8 @@ def place(text: str, path: ValuePath) -> Place:
 
 def absolute_paths(config: TargetConfig, folder: Path) -> TargetConfig:
     """The same configuration with the paths of local files absolute: a plan is resumed from anywhere."""
-    info = msgspec.inspect.type_info(type(config))
-    changes = {}
-    for field in getattr(info, "fields", ()):
-        value = getattr(config, field.name)
-        if value and _is_path(field.type):
-            changes[field.name] = str(folder / value)
+    changes = {name: str(folder / path) for name, path in marked_texts(config, "path")}
     return msgspec.structs.replace(config, **changes) if changes else config
-
-
-def _is_path(kind: msgspec.inspect.Type) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):  # a path or nothing
-        return any(_is_path(member) for member in kind.types)
-    return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("path"))
 
 
 def _common(names: Sequence[str | int], path: ValuePath) -> list[str | int]:

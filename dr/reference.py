@@ -185,10 +185,6 @@ def _words(kind: types.Type) -> str:  # noqa: C901 - one case per type
             return "number"
         case types.BoolType():
             return "true|false"
-        case types.DictType(value_type=value):
-            return f"mapping of {_words(value)}"
-        case types.AnyType():
-            return "any value"
         case _:
             return "text"
 

@@ -1,15 +1,14 @@
-"""Runs in the real world: started, gone on with, and read back.
+"""Runs: started, gone on with, rolled back.
 
-A resume is: take the lock, verify, fold, decide. On this machine or on another, after a pause, a Ctrl-C or a kill -9.
+A resume is: take the lock, verify, fold, decide. It is the same on this machine and on another, after a pause, a Ctrl-C
+or a kill -9.
 """
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-
-import msgspec
 
 from dr import __version__
 from dr.audit.here import Book
@@ -20,151 +19,16 @@ from dr.audit.stored import StoredRun
 from dr.author import Author
 from dr.core import events as e
 from dr.core import state as s
-from dr.core.duration import decode_hook
-from dr.core.plan import Plan, PlannedStep, digest
-from dr.core.secret import is_reference
-from dr.core.step import Evidence, OutOfTime, Step
+from dr.core.plan import Plan, digest
 from dr.core.timestamp import iso
 from dr.engine import Engine
 from dr.errors import (
     JournalUnwritable,
-    PreconditionFailed,
     RollbackRefused,
     RunEnded,
     SigningFailed,
 )
-from dr.secrets import Secrets
-from dr.steps import CATALOGUE
-from dr.targets.catalogue import TARGET_TYPES, open_target
-from dr.targets.protocols import Opening, Target, TargetUnreachable
-from dr.waits import draw_wait
-from dr.workers import Threads
-from dr.world import Here, Operator, Stop, Watcher, World
-
-PREFLIGHT = 5.0
-"""Seconds in which a target must answer before the first step."""
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    monotonic = staticmethod(time.monotonic)
-    utc = staticmethod(time.time)
-
-
-class RealTargets:
-    """Opens the targets of a plan."""
-
-    def __init__(self, configs: Mapping[str, Mapping[str, object]], secrets: Secrets) -> None:
-        self._configs = {
-            name: msgspec.convert(raw, TARGET_TYPES[str(raw["type"])], dec_hook=decode_hook)
-            for name, raw in configs.items()
-        }
-        self._secrets = secrets
-
-    @contextlib.contextmanager
-    def open(self, name: str, label: str, timeout: float) -> Iterator[Target]:
-        target = self._opened(name, label, timeout)
-        try:
-            yield target
-        finally:
-            target.close()
-
-    def _opened(self, name: str, label: str, timeout: float) -> Target:
-        secrets = self._secrets
-        opening = Opening(
-            name=name,
-            label=label,
-            timeout=timeout,
-            secret=secrets.resolve,
-            mask=secrets.remember,
-            other=lambda other: self._opened(other, label, timeout),
-        )
-        return open_target(self._configs[name], opening)
-
-    def resolve_secrets(self) -> None:
-        """Find every secret once, so that a missing one is told before anything is touched.
-
-        Raises:
-            SecretMissing: one cannot be resolved.
-        """
-        for config in self._configs.values():
-            info = msgspec.inspect.type_info(type(config))
-            for field in getattr(info, "fields", ()):
-                value = getattr(config, field.name)
-                if value and _is_secret(field.type):
-                    for reference in value.values() if isinstance(value, dict) else (value,):
-                        if is_reference(reference):
-                            self._secrets.resolve(reference)
-
-
-def real_world(targets: RealTargets, secrets: Secrets, operator: Operator, watcher: Watcher, stop: Stop) -> World:
-    """The real world for the engine."""
-    return World(
-        clock=SystemClock(),
-        stop=stop,
-        workers=Threads(),
-        targets=targets,
-        operator=operator,
-        watcher=watcher,
-        step=make_step,
-        draw_wait=draw_wait,
-        mask=secrets.mask,
-    )
-
-
-def make_step(planned: PlannedStep) -> Step:
-    """The step of a line of the plan."""
-    step: Step = msgspec.convert(planned.params, CATALOGUE[planned.kind], dec_hook=decode_hook)
-    return step
-
-
-def preflight(plan: Plan, targets: RealTargets) -> None:
-    """Ask every target that a step acts on, side by side, before anything is touched (safety rule 9).
-
-    Targets that are only looked at are left out: the website being down is why the runbook is run. So are those of
-    steps that this run skips, the server that a failover is away from, and one that is restored; the first step that
-    names a target decides.
-
-    Raises:
-        PreconditionFailed: at least one does not answer.
-    """
-    needed: dict[str, bool] = {}
-    for step in plan.steps():
-        if not step.skip and CATALOGUE[step.kind].acts:
-            may_be_down = _may_be_down(step)
-            for name in step.targets:
-                needed.setdefault(name, name not in may_be_down)
-    names = sorted(name for name, is_needed in needed.items() if is_needed)
-    if not names:
-        return
-    from concurrent.futures import ThreadPoolExecutor  # with logging: only where there is something to be reached
-
-    with ThreadPoolExecutor(max_workers=len(names), thread_name_prefix="preflight") as pool:
-        answers = list(pool.map(lambda name: _ping(targets, name), names))
-    silent = [f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in zip(names, answers, strict=True) if why]
-    if silent:
-        raise PreconditionFailed(
-            "not everything can be reached\n" + "\n".join(f"  {line}" for line in silent),
-            stands="nothing was touched; no run was started",
-            hint="mend it, or run with --ungraceful to pass over the steps that allow it",
-        )
-
-
-def look(plan: Plan, world: World) -> Iterator[tuple[PlannedStep, Evidence | str]]:
-    """What each step would act on right now, where it can tell; or why it cannot be looked at. Changes nothing."""
-    verify = (plan.steady_state,) if plan.steady_state else ()
-    for planned in (*plan.steps(), *verify):
-        here = Here(world, "look", planned.id, 0, PREFLIGHT)
-        try:
-            seen = world.step(planned).preview(here)
-        except (TargetUnreachable, LookupError, OutOfTime) as error:
-            yield planned, str(error)
-        else:
-            if seen is not None:
-                yield planned, seen
-        finally:
-            here.close()
+from dr.world import World
 
 
 def start(book: Book, plan: Plan, raw: bytes, world: World, author: Author, *, reason: str, detected: str) -> Engine:
@@ -333,25 +197,3 @@ def _name(plan: Plan) -> str:
     when = datetime.fromtimestamp(time.time(), UTC)
     stamp = f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03}Z"
     return f"{stamp}-{plan.runbook}-{os.urandom(3).hex()}"
-
-
-def _may_be_down(planned: PlannedStep) -> set[str]:
-    return {name for name, role in make_step(planned).roles() if role.may_be_down}
-
-
-def _ping(targets: RealTargets, name: str) -> str:
-    """Why the target does not answer; empty when it does."""
-    try:
-        with targets.open(name, "dr:preflight", PREFLIGHT) as target:
-            target.ping()
-    except (TargetUnreachable, LookupError, OSError, ValueError) as error:
-        return str(error) or type(error).__name__
-    return ""
-
-
-def _is_secret(kind: object) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):  # a reference or nothing
-        return any(_is_secret(member) for member in kind.types)
-    if isinstance(kind, msgspec.inspect.DictType):  # references by name
-        return _is_secret(kind.value_type)
-    return isinstance(kind, msgspec.inspect.Metadata) and bool((kind.extra or {}).get("secret"))

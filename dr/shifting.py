@@ -80,15 +80,16 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """What was seen in the time in which it should have arrived."""
+    """What `sight` saw."""
 
     moved: bool
-    """It arrives where it should, and for as long as was asked nowhere else."""
+    """It arrives everywhere it should, and has arrived nowhere else for as long as was asked."""
     seen: Seen
-    """Since it last arrived where it should not."""
+    """What arrived since something last arrived where nothing should."""
     ever: Seen
+    """What arrived in all."""
     clean: float
-    """Seconds since then."""
+    """Seconds since something last arrived where nothing should."""
     looked: float
     """Seconds in all."""
 
@@ -172,15 +173,15 @@ def settle(here: Here, seconds: float, check: Callable[[], None]) -> None:
 def sight(
     here: Here, share: Share, sample: Callable[[], Seen], *, settle: float, within: float, at_least: float = 0.0
 ) -> Sighting:
-    """Look where it arrives, until that is where `share` sends it and for `settle` seconds nowhere else, or in vain.
+    """Look where the traffic arrives, until it has been where `share` sends it, and nowhere else, for `settle` seconds.
 
     Args:
         here: the step's surroundings.
         share: what is in force.
         sample: looks once.
-        settle: seconds.
-        within: seconds until it must arrive only there; it is looked for `settle` more at most.
-        at_least: seconds for which others than those who are seen may still be sent as before.
+        settle: seconds for which nothing may arrive elsewhere.
+        within: seconds in which the last of it must have stopped arriving elsewhere; given up `settle` after that.
+        at_least: seconds that must pass in any case: clients that are not seen here may be sent as before for so long.
     """
     began = clean_since = here.now()
     seen = ever = Seen()

@@ -2,13 +2,13 @@
 
 import contextlib
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import psutil
 
 from dr.demo import process_tree
+from tests.background import repeating
 from tests.cli.shell import PATIENCE, dr, types, until
 from tests.cluster import Cluster, Node, Watch
 from tests.desk import Desk
@@ -158,19 +158,10 @@ def frozen(victim: psutil.Process | None) -> Iterator[None]:
 @contextlib.contextmanager
 def kept_up(node: Node) -> Iterator[None]:
     """As a service manager does (systemd's `Restart=always`)."""
-    over = threading.Event()
 
     def restart() -> None:
-        while True:
-            if node.process() is None:
-                node.launch()
-            if over.wait(0.01):
-                return
+        if node.process() is None:
+            node.launch()
 
-    thread = threading.Thread(target=restart)
-    thread.start()
-    try:
+    with repeating(restart, every=0.01):
         yield
-    finally:
-        over.set()
-        thread.join()

@@ -16,7 +16,7 @@ from dr.core.duration import Duration, decode_hook
 from dr.core.plan import Plan, decode_plan, digest, encode_plan
 from dr.core.runbook import Mode
 from dr.environment import Environment
-from dr.errors import DrError, RunbookWrong, UsageError
+from dr.errors import DrError, RunbookWrong
 from dr.load import Document
 from dr.steps import CATALOGUE
 from dr.targets.flagd import FlagdFile, FlagdReads
@@ -172,46 +172,6 @@ def test_the_value_of_a_parameter_is_never_read_as_anything_but_text(value: str)
     assert len(plan.steps()) == 4
 
 
-@pytest.mark.parametrize(
-    "name, text, value",
-    [
-        ("age", "1m30s", "1m30s"), ("sure", "FALSE", False), ("ratio", "2", 2.0), ("ratio", "1e-3", 0.001),
-        ("share", "50", 50),
-    ],
-)  # fmt: skip
-def test_a_parameter_on_the_command_line_is_read_as_its_type(name: str, text: str, value: object) -> None:
-    found = plan_of(given_as={name: text}).parameters[name]
-    assert (found, type(found)) == (value, type(value))
-
-
-@pytest.mark.parametrize(
-    "name, text, told",
-    [
-        ("featur", "x", "the runbook has no parameter 'featur' (did you mean 'feature'?)"),
-        ("age", "2", "the parameter 'age' is of type duration, and '2' is not"),
-        ("share", "many", "the parameter 'share' is of type integer; choices: 25, 50, 100, and 'many' is not"),
-        ("share", "30", "choices: 25, 50, 100, and '30' is not"),
-        ("sure", "1", "the parameter 'sure' is of type boolean, and '1' is not"),
-        ("ratio", "inf", "the parameter 'ratio' is of type number, and 'inf' is not"),
-        ("ratio", "nan", "the parameter 'ratio' is of type number, and 'nan' is not"),
-        ("ratio", "1e999", "the parameter 'ratio' is of type number"),
-        ("feature", "caf\udce9", "the parameter 'feature' is of type string, and 'caf\\udce9' is not"),
-    ],
-)
-def test_a_parameter_of_another_type_is_refused(name: str, text: str, told: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        plan_of(given_as={name: text})
-    assert told in refused.value.what
-    assert refused.value.stands == "nothing was touched"
-
-
-def test_a_parameter_that_is_missing_is_told_with_what_to_type() -> None:
-    text = changed("{default: recommendations}", "{description: which feature floods}")
-    with pytest.raises(UsageError, match=r"the parameter 'feature' \(which feature floods\) is missing") as refused:
-        plan_of(text)
-    assert refused.value.hint == "add -p feature=VALUE"
-
-
 @given(
     st.dictionaries(
         st.sampled_from(["feature", "age", "share", "sure", "ratio"]), st.text() | st.from_regex(r"[-+.0-9einfa]+")
@@ -244,7 +204,7 @@ def test_whatever_is_given_as_a_parameter_it_is_taken_or_refused_in_words(given_
         ("ungraceful: skip", "ungraceful: skipp", "32:21: unknown value 'skipp' (did you mean 'skip'?)"),
         ("ungraceful: {older_than: 0s}", "ungraceful: {older: 0s}", "27:18: unknown field 'older' (did you mean"),
         ("ungraceful: {older_than: 0s}", "ungraceful: {older_than: 0}", "27:30: 0 is not a duration"),
-        ("default: 50, choices", "default: 30, choices", "9:35: 30 is not a value of type integer"),
+        ("default: 50, choices", "default: 30, choices", "9:35: 30 is none of the choices 25, 50, 100"),
         ("{type: boolean, default: true}", "{type: boolean, default: 1}", "10:34: 1 is not a value of type boolean"),
         ("{default: recommendations}", "7", "7:12: expected a mapping, got a whole number"),
         ("type: number", "type: decimal", "11:17: unknown value 'decimal' (known: boolean, duration, integer"),
@@ -267,6 +227,11 @@ def test_each_error_is_named_where_it_stands(before: str, after: str, told: str)
     (line, *more) = wrong(changed(before, after))
     assert line.startswith(told)
     assert not more
+
+
+def test_a_target_that_is_not_there_is_named_at_its_own_field_and_not_at_one_of_the_same_text() -> None:
+    [told] = wrong(changed('{store: flags, flag: "${feature}"}', "{flag: web, store: web}"))
+    assert told.startswith("21:30: the environment shop has no target 'web'")
 
 
 def test_a_timeout_that_is_shorter_than_the_step_takes_is_named() -> None:

@@ -13,10 +13,11 @@ import pytest
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import Duration
+from dr.core.evidence import LARGEST
 from dr.core.runbook import Retry
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Step, Unknown
 from dr.core.timestamp import iso
-from dr.engine import LARGEST_EVIDENCE, LONGEST_TEXT, Interrupted, Waiting
+from dr.engine import LONGEST_TEXT, Interrupted, Waiting
 from dr.secrets import MASK, Secrets
 from dr.world import Answer
 from tests.simulated import process
@@ -230,9 +231,9 @@ class Odd(Step, frozen=True):
 @pytest.mark.parametrize(
     "seen, words",
     [
-        (NotInPlace({"rows": "x" * (LARGEST_EVIDENCE + 1)}), "the evidence is too large to be recorded: 65,"),
-        (InPlace({"rows": "x" * (LARGEST_EVIDENCE + 1)}), "the evidence is too large to be recorded: 65,"),
-        (NotInPlace({"rows": object()}), "object"),
+        (NotInPlace({"rows": "x" * (LARGEST + 1)}), "the evidence is too large to be recorded: 65,"),
+        (InPlace({"rows": "x" * (LARGEST + 1)}), "the evidence is too large to be recorded: 65,"),
+        (NotInPlace({"rows": object()}), "a value of type object is no JSON"),
         (NotInPlace({"file": "caf\udce9"}), "surrogates not allowed"),
         (OSError("caf\udce9: no such file"), "it could not be looked at: caf?: no such file"),
         (RuntimeError("x" * 10_000), "xxx…"),

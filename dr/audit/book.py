@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dr.audit import chain
@@ -45,6 +45,21 @@ class LocalBook:
             undo.pop_all()
         return LocalJournal(place, file, chain.EMPTY, 0, seal)
 
+    @contextlib.contextmanager
+    def creating(self, run: str, plan: bytes, who: str, seal: chain.Seal) -> Iterator[LocalJournal]:
+        """A new journal, as `create` makes it; it is taken away again if the block cannot get what else it needs."""
+        journal = self.create(run, plan, who, seal)
+        try:
+            yield journal
+        except BaseException:
+            shutil.rmtree(journal.directory, ignore_errors=True)
+            journal.close()
+            raise
+
+    def stored(self, run: str) -> StoredRun:
+        """The run of exactly that name, whether it is there or not."""
+        return StoredRun(self._runs / run)
+
     def runs(self) -> tuple[StoredRun, ...]:
         """All runs, oldest first: the names sort by time. One whose journal was removed still has its checkpoints."""
         if not self._runs.is_dir():
@@ -60,10 +75,10 @@ class LocalBook:
         Raises:
             NoSuchRun: none or several fit.
         """
-        exact = StoredRun(self._runs / name)
+        exact = self.stored(name)
         if name and Path(name).name == name and exact.exists():
             return exact
-        return StoredRun(self._runs / choose(name, [item.run for item in self.runs()], str(self.directory)))
+        return self.stored(choose(name, [item.run for item in self.runs()], str(self.directory)))
 
 
 def choose(name: str, runs: Sequence[str], where: str) -> str:

@@ -62,7 +62,7 @@ def checkpoint_key(run: str, line: bytes) -> str:
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as it stands in one place; of what is in a store only first versions. Nobody has judged it yet."""
+    """A run as it stands in one place, before anybody has judged it. Of objects in a store it is the first versions."""
 
     where: str
     plan: bytes = b""
@@ -114,7 +114,7 @@ def fetch(store: Store, run: str, known: Sequence[bytes] = ()) -> Copy:
     for item in there:
         if item.key == whole_key(run) and item.key not in contents:
             contents[item.key] = store.read(item)
-            contents |= _known(run, there, contents[item.key].split(b"\n")[:-1])
+            contents |= _known(run, there, chain.complete(contents[item.key]))
     unknown = [item for item in there if item.key not in contents]
     with ThreadPoolExecutor(SIDE_BY_SIDE, "fetch") as pool:
         contents |= zip((item.key for item in unknown), pool.map(store.read, unknown), strict=True)
@@ -129,7 +129,7 @@ def _known(run: str, there: Sequence[Stored], lines: Sequence[bytes]) -> dict[st
     spans += [(item, 0, len(lines)) for item in there if item.key == whole_key(run)]
     found = {}
     for item, first, end in spans:
-        data = b"".join(line + b"\n" for line in lines[first:end])
+        data = chain.joined(lines[first:end])
         if (item.size, item.md5) == (len(data), md5(data, usedforsecurity=False).hexdigest()):
             found[item.key] = data
     return found
@@ -146,7 +146,7 @@ def _assemble(where: str, run: str, objects: tuple[Stored, ...], contents: Mappi
             if number_of(key) > len(lines):
                 behind_gap = number_of(key)
                 break
-            lines += contents[key].split(b"\n")[:-1]
+            lines += chain.complete(contents[key])
         elif kind == "checkpoints":
             marks.append(contents[key])
         elif key != plan_key(run) and not (key == whole_key(run) and _same_start(contents[key], lines)):
@@ -164,14 +164,14 @@ def _assemble(where: str, run: str, objects: tuple[Stored, ...], contents: Mappi
 
 def _same_start(whole: bytes, lines: Sequence[bytes]) -> bool:
     """Whether one is the beginning of the other: which of them is cut off, if one is, the checkpoints tell."""
-    joined = b"".join(line + b"\n" for line in lines)
+    joined = chain.joined(lines)
     return whole.startswith(joined) or joined.startswith(whole)
 
 
 def store_whole(store: Store, run: str, lines: Sequence[bytes], *, within: float) -> None:
     """Store all lines of a run that has ended in one object, if it can be done; nothing depends on it."""
     with suppress(*NOT_STORED, Taken):
-        store.create(whole_key(run), b"".join(line + b"\n" for line in lines), within=within)
+        store.create(whole_key(run), chain.joined(lines), within=within)
 
 
 def deliver(store: Store, run: str, whole: Copy, there: Copy, *, within: float) -> None:
@@ -193,7 +193,7 @@ def deliver(store: Store, run: str, whole: Copy, there: Copy, *, within: float) 
     if not there.plan:
         store.create(plan_key(run), whole.plan, within=within)
     for seq in range(len(there.lines), len(whole.lines), LINES_AT_ONCE):
-        data = b"".join(line + b"\n" for line in whole.lines[seq : seq + LINES_AT_ONCE])
+        data = chain.joined(whole.lines[seq : seq + LINES_AT_ONCE])
         store.create(entries_key(run, seq), data, within=within)
     for mark in whole.marks:
         if mark not in there.marks:
@@ -221,8 +221,8 @@ def write_copy(place: Path, copy: Copy) -> None:
 def _write_files(place: Path, copy: Copy) -> None:
     files = {
         PLAN: copy.plan,
-        CHECKPOINTS: b"".join(mark + b"\n" for mark in copy.marks),
-        JOURNAL: b"".join(line + b"\n" for line in copy.lines),
+        CHECKPOINTS: chain.joined(copy.marks),
+        JOURNAL: chain.joined(copy.lines),
     }
     for name, content in files.items():
         if content or name == JOURNAL:
@@ -231,9 +231,9 @@ def _write_files(place: Path, copy: Copy) -> None:
 
 
 def agreed(copies: Sequence[Copy]) -> int:
-    """How many lines all copies agree on, of those that have that many: the first place where two differ.
+    """The number of the first line in which two copies differ; where none do, the length of the longest copy.
 
-    A copy that is merely shorter does not disagree. When none differ it is the length of the longest.
+    A copy that is merely shorter than another does not differ from it.
     """
     longest = max((copy.lines for copy in copies), key=len, default=())
     first = len(longest)

@@ -21,7 +21,7 @@ from dr.errors import HomeUnreachable
 
 @contextmanager
 def asking(run: str) -> Iterator[None]:
-    """Turns what a home says no with into the error of a run that cannot go on."""
+    """Turn a home's refusal into the error of a run that cannot go on."""
     try:
         yield
     except Taken as error:

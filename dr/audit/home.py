@@ -16,7 +16,7 @@ import msgspec
 from dr.audit import ledger
 from dr.audit.agreement import Rulings, agree, copy_name
 from dr.audit.book import LocalBook, choose
-from dr.audit.chain import Seal, unsealed
+from dr.audit.chain import Seal, joined, unsealed
 from dr.audit.comparison import Comparison, compare, compare_ledger
 from dr.audit.copies import (
     HERE,
@@ -33,8 +33,8 @@ from dr.audit.copies import (
     write_copy,
 )
 from dr.audit.delivery import adopt, asking, begin, bring, catch_up, end, reading, shut_out, write_ended
-from dr.audit.here import Leases, created, is_over
 from dr.audit.journal import Journal, LocalJournal
+from dr.audit.leases import Leases, is_over
 from dr.audit.replay import begun
 from dr.audit.replicas import HOME_WITHIN, MIRROR_WITHIN, Mirror, ReplicatedJournal, in_time
 from dr.audit.store import Store
@@ -74,7 +74,7 @@ class HomeBook:
 
     def create(self, run: str, plan: bytes, environment: str, who: str, seal: Seal = unsealed) -> Journal:
         try:
-            with created(self._local, run, plan, who, seal) as local:
+            with self._local.creating(run, plan, who, seal) as local:
                 self._take_locks(local, environment, who, partial(self._is_over, evict=self._rulings.take_over))
                 if self._used is not None:
                     with asking(run):
@@ -127,7 +127,7 @@ class HomeBook:
                 wrong.append(f"the mirror {mirror.store.name} is behind: {late}")
         if ended:
             with suppress(HomeUnreachable, JournalHeld, JournalBroken, JournalUnreadable):  # nothing depends on it
-                journal.put(whole_key(journal.run), b"".join(line + b"\n" for line in stored.raw()))
+                journal.put(whole_key(journal.run), joined(stored.raw()))
         journal.close()
         if home is None:
             wrong.append(f"{self.home.name} has not heard of everything in {journal.run}")
@@ -139,12 +139,12 @@ class HomeBook:
         for run in elsewhere:
             if run not in here:
                 self._fetch(run)
-            elif not is_over(tuple(StoredRun(self.directory / "runs" / run).raw())):
-                self._refresh(StoredRun(self.directory / "runs" / run))
+            elif not is_over(tuple(self._local.stored(run).raw())):
+                self._refresh(self._local.stored(run))
         return self._local.runs()
 
     def find(self, name: str) -> StoredRun:
-        stored = StoredRun(self.directory / "runs" / name)
+        stored = self._local.stored(name)
         if not name or Path(name).name != name or not stored.exists():
             here, elsewhere = self._known()
             run = choose(name, sorted(here.union(elsewhere)), f"{self.directory} and {self.home.name}")
@@ -194,7 +194,10 @@ class HomeBook:
         return said
 
     def _refresh(self, stored: StoredRun) -> None:
-        """Bring the local copy of a run up to date that went on elsewhere. What cannot be had or differs is left."""
+        """Bring the local copy up to date with a run that went on elsewhere.
+
+        Where that cannot be had, or differs, the local copy stays as it is, and the operator is warned.
+        """
         if self._used is None or self._away or stored.is_held():
             return
         try:
@@ -228,9 +231,9 @@ class HomeBook:
 
     def _is_over(self, run: str, *, evict: bool) -> bool:
         """Whether a run has ended, or never began and is shut out from now on; with `evict`, so is one that began."""
-        here = StoredRun(self.directory / "runs" / run)
+        here = self._local.stored(run)
         if self._used is None:
-            return self._leases.is_over_here(here, evict=evict)
+            return self._leases.is_over_or_evicted(here, evict=evict)
         if here.is_held():
             return False
         if here.exists() and is_over(lines := tuple(here.raw())) and lines:
@@ -246,7 +249,11 @@ class HomeBook:
         return out
 
     def _known(self) -> tuple[set[str], Sequence[str]]:
-        """The names of the runs here, and of those elsewhere. "None" is only said when somebody could be asked."""
+        """The names of the runs here, and of those elsewhere.
+
+        Raises:
+            HomeUnreachable: there is none here, and no store could be asked whether there are any elsewhere.
+        """
         here, elsewhere = {found.run for found in self._local.runs()}, self._elsewhere()
         if not here and elsewhere is None:
             raise HomeUnreachable(
@@ -276,7 +283,7 @@ class HomeBook:
                     copies.append(fetch(store, run))
         if not copies:
             raise HomeUnreachable(f"the run {run} could not be fetched", stands="nothing was touched", hint="dr runs")
-        write_copy(self.directory / "runs" / run, copies[0])
+        write_copy(self._local.stored(run).directory, copies[0])
         return self._local.find(run)
 
     def _make_equal(self, local: LocalJournal, mirrors: Sequence[Mirror], who: str) -> list[Event]:

@@ -23,7 +23,7 @@ class JournalSpec(StoreSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The table. Besides directory and mirrors everything is about the home."""
 
     directory: str = DIRECTORY
-    """A relative one is meant from the folder of `dr.toml`."""
+    """A relative one starts from the folder of `dr.toml`."""
     home: str | None = None
     """`s3://bucket/prefix`; without it the directory alone is the journal."""
     mirrors: tuple[str | MirrorSpec, ...] = ()

@@ -45,7 +45,7 @@ def open_key(reference: str, folder: Path, passphrase: Callable[[], str]) -> Key
 
     Args:
         reference: as `check_key` lets it pass.
-        folder: a relative `file:PATH` is meant from here.
+        folder: where a relative `file:PATH` starts from.
         passphrase: looks up the passphrase of a key file; called only for a file that has one.
 
     Raises:

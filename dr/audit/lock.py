@@ -29,7 +29,7 @@ LOCK_WITHIN = 15.0
 
 
 class Objects(Protocol):
-    """What of a `Store` a lock needs."""
+    """The part of a `Store` that locks need."""
 
     name: str
 

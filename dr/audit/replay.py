@@ -25,7 +25,6 @@ def begun(stored: StoredRun) -> tuple[Plan, e.Entry]:
         NoSuchRun: the run was never started.
         PlanChanged: the stored plan is not the one the run was started with.
     """
-    raw = stored.plan()
     first = next(stored.entries(), None)
     if first is None and (marks := stored.checkpoints()):
         raise JournalBroken(
@@ -39,6 +38,7 @@ def begun(stored: StoredRun) -> tuple[Plan, e.Entry]:
             stands="nothing was touched by it",
             hint="start a new one: dr run",
         )
+    raw = stored.plan()
     if digest(raw) != first.event.plan:
         raise PlanChanged(
             f"the stored plan of {stored.run} is not the one it was started with",
@@ -66,9 +66,14 @@ def fold(stored: StoredRun) -> Folded:
         try:
             state = s.evolve(plan, state, last.event)
         except s.IllegalEvent as error:
-            raise JournalBroken(
-                f"the journal of {stored.run} does not make sense: entry {last.seq}: {error}",
-                stands="nothing was touched",
-                hint=f"dr audit show {stored.run}",
-            ) from None
+            raise senseless(last, error) from None
     return Folded(plan, first, last, state)
+
+
+def senseless(entry: e.Entry, why: Exception) -> JournalBroken:
+    """The error of an entry that can be read, and cannot stand where it does."""
+    return JournalBroken(
+        f"the journal of {entry.run} does not make sense: entry {entry.seq}: {why}",
+        stands="nothing was touched",
+        hint=f"dr audit show {entry.run}",
+    )

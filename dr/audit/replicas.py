@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as Late
 from typing import TypeVar
 
+from dr.audit.chain import joined
 from dr.audit.copies import NOT_STORED, checkpoint_key, entries_key
 from dr.audit.journal import Draft, LocalJournal
 from dr.audit.store import FateUnknown, Store, Taken
@@ -97,7 +98,7 @@ class ReplicatedJournal:
 
     def append(self, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
         entries = self.local.append(drafts)
-        data = b"".join(encode_entry(entry) + b"\n" for entry in entries)
+        data = joined(map(encode_entry, entries))
         try:
             self.put(entries_key(self.run, entries[0].seq), data)
         except JournalHeld:
@@ -149,7 +150,7 @@ def put_home(run: str, home: Store, key: str, data: bytes) -> None:
 
     Raises:
         JournalHeld: somebody else has written under this number; this process must not go on.
-        HomeUnreachable: it is not there, or nobody knows; nothing was touched since the entry before it.
+        HomeUnreachable: it was not stored, or nobody knows whether it was; nothing was touched since the entry before.
     """
     try:
         home.create(key, data, within=HOME_WITHIN)

@@ -13,7 +13,7 @@ import msgspec
 
 from dr.audit import chain
 from dr.audit.allowed_signers import AllowedSigners
-from dr.audit.disk import create, sync_directory, unwritable
+from dr.audit.disk import replace, unwritable
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, LocalJournal
 from dr.audit.verdict import Verdict, judge
 from dr.core.events import Entry, decode_entry
@@ -29,7 +29,7 @@ LOOK_EVERY = 0.01
 
 
 class Torn(msgspec.Struct, frozen=True):
-    """An unfinished last line, as a crash in the middle of a write leaves it.
+    """What a crash in the middle of a write leaves at the end: an unfinished line, or some with a hole in them.
 
     Nothing was done on the strength of it (safety rule 1).
     """
@@ -55,7 +55,7 @@ class StoredRun(msgspec.Struct, frozen=True):
     def checkpoint_lines(self) -> tuple[bytes, ...]:
         """The raw lines of the checkpoints; none when there is no file yet. An unfinished last line is left out."""
         path = self.directory / CHECKPOINTS
-        return tuple(self._read(CHECKPOINTS).split(b"\n")[:-1]) if path.exists() else ()
+        return tuple(chain.marks(self._read(CHECKPOINTS))) if path.exists() else ()
 
     def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
         """The checkpoints; their signatures are not judged here.
@@ -160,9 +160,8 @@ class StoredRun(msgspec.Struct, frozen=True):
             lock(file, self)
             head, torn = self.verify()
             offset = os.fstat(file).st_size
-            if torn is not None:
-                offset -= torn.bytes
-                _set_aside(self, file, torn, offset)
+            offset -= torn.bytes if torn else 0
+            _settle(self, file, torn, offset)
             write_holder(self.directory, who)
         except BaseException:
             os.close(file)
@@ -192,6 +191,7 @@ class StoredRun(msgspec.Struct, frozen=True):
 
 
 def lock(file: int, stored: StoredRun) -> None:
+    """Take the kernel lock of a run's journal file. Raises JournalHeld: another process keeps it."""
     for _ in range(LOOKS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,20 +206,17 @@ def lock(file: int, stored: StoredRun) -> None:
     )
 
 
-def _set_aside(stored: StoredRun, file: int, torn: Torn, offset: int) -> None:
-    """Keep the unfinished bytes in a file of their own, then cut them off the journal.
+def _settle(stored: StoredRun, file: int, torn: Torn | None, offset: int) -> None:
+    """Make durable what is there: a process may have written it that was killed before its sync.
 
-    The name tells them from another unfinished line in the same place, which two crashes in a row can leave. A crash in
-    here changes nothing: the file gets its name when it is whole.
+    What is unfinished behind `offset` is kept in a file of its own, and then cut off. Its name tells it from another
+    one in the same place, which two crashes in a row can leave. A crash in here changes nothing: the file gets its name
+    when it is whole.
     """
     try:
-        whole = stored.directory / f"torn-{torn.seq}-{torn.sha256[:16]}"
-        part = whole.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        create(part, os.pread(file, torn.bytes, offset))
-        part.rename(whole)
-        sync_directory(stored.directory)
-        os.ftruncate(file, offset)
+        if torn is not None:
+            replace(stored.directory / f"torn-{torn.seq}-{torn.sha256[:16]}", os.pread(file, torn.bytes, offset))
+            os.ftruncate(file, offset)
         os.fsync(file)
     except OSError as error:
         raise unwritable(stored.run, stored.directory / JOURNAL, error, started=True) from error
@@ -230,7 +227,7 @@ def _torn(head: chain.Head, tail: list[bytes]) -> Torn | None:
 
 
 def write_holder(directory: Path, who: str) -> None:
-    """Only for messages; the lock is what counts."""
+    """Note who has the journal, for messages; the lock is what counts."""
     with contextlib.suppress(OSError):
         (directory / HOLDER).write_text(who + "\n", encoding="utf-8")
 

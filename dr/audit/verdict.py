@@ -23,7 +23,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint with a good signature."""
 
     size: int
-    """The entries behind it are those below this number."""
+    """It covers the entries below this number."""
     at: str
     actor: str
     key: str
@@ -34,7 +34,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. Findings are sentences that name the entry or the checkpoint."""
 
     head: chain.Head
-    """Of what holds."""
+    """The end of the chain, as far as it holds."""
     checkpoints: int = 0
     signed: tuple[Signed, ...] = ()
     """By size."""

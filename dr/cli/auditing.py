@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dr.audit.allowed_signers import AllowedSigners
+from dr.audit.disk import create_whole
 from dr.audit.here import Book
 from dr.audit.replay import Folded, begun, fold
 from dr.audit.stored import StoredRun
@@ -16,7 +17,7 @@ from dr.cli.copies import raise_difference, sync
 from dr.cli.entries import audit_show
 from dr.cli.identity import author, signers
 from dr.cli.journal import book, book_to_read, journal_option
-from dr.cli.options import config_option, signers_option
+from dr.cli.options import config_option, run_argument, signers_option
 from dr.core import state as s
 from dr.core.timestamp import iso
 from dr.errors import (
@@ -35,8 +36,6 @@ from dr.secrets import Secrets
 
 REPLAY_UP_TO = 20_000
 """Entries up to which `audit verify` also replays the run without being asked: about 0.1 s."""
-
-run_argument = click.argument("run_name", metavar="RUN")
 
 
 @click.group(epilog="\b\nExamples:\n  dr audit verify latest\n  dr audit show latest --json\n  dr audit export latest")
@@ -130,8 +129,7 @@ def export(
     pack, verdict = make(stored, signers(config, allowed_signers))
     path = output or Path(f"{stored.run}.tar.gz")
     try:
-        with path.open("xb") as file:
-            file.write(pack)
+        create_whole(path, pack)
     except OSError as error:
         raise UsageError(
             f"the pack cannot be written: {path}: {error.strerror}", stands="the run was only read"

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from dr.cli.terminal import Json, Keyboard
 from dr.core.plan import Plan
+from dr.preflight import look
+from dr.real_world import RealTargets, real_world
 from dr.report.words import facts
-from dr.runs import RealTargets, look, real_world
 from dr.secrets import Secrets
 
 

@@ -40,6 +40,9 @@ def as_typed_here(text: str) -> str:
     return as_typed(text, click.get_current_context().ensure_object(dict))
 
 
+run_argument = click.argument("run_name", metavar="RUN")
+
+
 def config_option(command: F) -> F:
     return click.option(
         "--config",

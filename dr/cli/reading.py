@@ -9,7 +9,7 @@ from dr.audit.replay import Folded, fold
 from dr.audit.stored import StoredRun
 from dr.cli.identity import signers
 from dr.cli.journal import book_to_read, journal_option
-from dr.cli.options import as_typed_here, config_option, signers_option
+from dr.cli.options import as_typed_here, config_option, run_argument, signers_option
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
@@ -17,8 +17,6 @@ from dr.report.axis import span
 from dr.report.timeline import Measured, timeline
 from dr.report.verdict import met, rpo_standing, took
 from dr.report.words import answer_command, clock, plan_lines, printable, sentence, signer, standing
-
-run_argument = click.argument("run_name", metavar="RUN")
 
 
 @click.command(epilog="\b\nExamples:\n  dr runs\n  dr runs --json | jq .")

@@ -13,7 +13,7 @@ import click
 from dr.audit.replay import Folded
 from dr.cli.identity import author_of_run
 from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
-from dr.cli.options import config_option, instant, unsigned_option, utf8
+from dr.cli.options import config_option, instant, run_argument, unsigned_option, utf8
 from dr.cli.planning import bind_to, parameter_option, runbook_argument, signer_of, ungraceful_option
 from dr.cli.streams import paint, tell
 from dr.cli.terminal import Json, Keyboard, Plain, can_draw, is_terminal
@@ -23,13 +23,14 @@ from dr.core.plan import Plan, digest, encode_plan
 from dr.core.timestamp import iso
 from dr.engine import Engine, Interrupted, Waiting
 from dr.errors import Aborted, Deviated, NeedsOperator, RolledBack, Stopped, UsageError
+from dr.preflight import preflight
+from dr.real_world import RealTargets, real_world
 from dr.report.words import answer_command, choice_lines, plan_lines, standing
-from dr.runs import RealTargets, admit_rollback, go_on, left, preflight, real_world, roll_back, start
+from dr.runs import admit_rollback, go_on, left, roll_back, start
 from dr.secrets import Secrets
 from dr.world import Answer, Watcher, World
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Entries as JSON lines, as they are written.")
-run_argument = click.argument("run_name", metavar="RUN")
 
 _FINISHED: Mapping[e.Service, tuple[str, str]] = {
     "well": ("recovered", "the steady state held"),
@@ -176,7 +177,7 @@ def rollback(run_name: str, reason: str, as_json: bool, unsigned: str, journal: 
     For a run that has not ended: stopped, paused or killed. Refused once a step that cannot be undone may have been
     applied.
     """
-    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, back=reason)
+    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, rollback_because=reason)
 
 
 def _carry_on(
@@ -187,9 +188,9 @@ def _carry_on(
     as_json: bool,
     unsigned: str,
     given: Answer | None = None,
-    back: str = "",
+    rollback_because: str | None = None,
 ) -> None:
-    """Go on with a run from where it stands."""
+    """Go on with a run from where it stands, or roll it back where there is a reason to, be it an empty one."""
     runs, secrets = book(config, journal), Secrets()
     stored = runs.find(run_name)
     who = author_of_run(config, secrets, unsigned)
@@ -206,13 +207,13 @@ def _carry_on(
         def admit(folded: Folded) -> None:
             if given is not None:
                 _admit_answer(folded, given)
-            if back:
+            if rollback_because is not None:
                 admit_rollback(folded)
 
         engine = go_on(runs, stored, make_world, who, admit)
         with left(runs, engine):
-            if back:
-                roll_back(engine, back)
+            if rollback_because is not None:
+                roll_back(engine, rollback_because)
             result = engine.run()
     _finish(engine, result, as_json=as_json)
 

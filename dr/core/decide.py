@@ -10,6 +10,7 @@ import msgspec
 
 from dr.core import events as e
 from dr.core import state as s
+from dr.core.evidence import findings
 from dr.core.plan import STEADY_STATE, Plan, PlannedStep
 from dr.core.step import Evidence
 
@@ -180,9 +181,8 @@ def _confirm_question(plan: Plan, state: s.Running, step: PlannedStep) -> e.Ques
 
 
 def _steady_state_question(plan: Plan, state: s.Deviating) -> e.Question:
-    findings = state.evidence.get("findings")
-    why = "; ".join(str(item) for item in findings) if isinstance(findings, list | tuple) else ""
-    text = f"the steady state does not hold{': ' if why else ''}{why}"
+    why = findings(state.evidence)
+    text = f"the steady state does not hold{f': {why}' if why else ''}"
     back = _rollback(plan, state.applied) if state.finish == "completed" else ()
     return e.Question(about="steady-state", step=STEADY_STATE, text=text, choices=("retry", *back, "accept"))
 

@@ -86,7 +86,11 @@ def decode_hook(kind: type, value: Any) -> Any:
 
 
 def encode_hook(value: object) -> str:
-    """The other way round."""
+    """The other way round.
+
+    Raises:
+        TypeError: the value is no JSON.
+    """
     if isinstance(value, Duration):
         return str(value)
-    raise NotImplementedError(type(value))
+    raise TypeError(f"a value of type {type(value).__name__} is no JSON")

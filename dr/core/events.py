@@ -45,7 +45,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     detected: str = ""
     """When the trouble was detected (UTC, ISO 8601), if the operator said; recovery time counts from there."""
     caller: str = ""
-    """Who that is for AWS (an ARN), where the journal has a home there and AWS said so in time."""
+    """The ARN by which AWS knows who started the run; empty without a home there, or where AWS did not say in time."""
     signer: str = ""
     """Fingerprint of the key that signs the checkpoints of this process; empty: it signs nothing."""
     unsigned: str = ""
@@ -242,10 +242,10 @@ _SAID = {
 
 
 def map_text(event: Event, text: Callable[[str], str], inside: Callable[[str], str]) -> Event:
-    """The event with every text in it changed that a person or a target gave; names, choices and times stay.
+    """The event with each text changed that came from a person or a target. Names, choices and times stay as they are.
 
-    `text` is for a text of its own, such as an error; `inside` for each text inside of evidence. (Every event of a run
-    goes through here, so nothing is made anew that stays as it was.)
+    `text` changes a field that is one text, such as an error; `inside` changes each text within evidence. (Every event
+    of a run goes through here, so what does not change is not copied.)
     """
     if isinstance(event, Paused):
         question = msgspec.structs.replace(event.question, text=text(event.question.text))
@@ -271,13 +271,16 @@ def _map_evidence(value: object, change: Callable[[str], str]) -> object:
     return value
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the journal. The field order is the byte order and part of the format."""
 
     prev: str
     """SHA-256 of the raw bytes of the previous line, without its newline, in hex; of the first: `GENESIS`."""
     seq: int
     """Counts from 0."""
+    first: int | None = None
+    """Number of the first entry that was written together with this one; None: this is it. What a power cut leaves of
+    a write may have a hole in it: so what is behind the hole says that it was never synced (`dr.audit.chain.split`)."""
     run: str
     at: str
     """UTC with microseconds, ISO 8601."""

@@ -121,7 +121,7 @@ class Deviating(msgspec.Struct, frozen=True):
 
 
 class Closing(msgspec.Struct, frozen=True):
-    """All is said; only the end is to be written."""
+    """Everything is done; only `run-ended` is still to be recorded."""
 
     finish: e.Finish
     service: e.Service
@@ -182,8 +182,10 @@ def describe(state: State) -> str:
             return f"running stage {stage + 1}"
         case RollingBack():
             return "rolling back"
-        case Verifying() | Deviating() | Closing():
-            return "verifying the steady state" if not isinstance(state, Closing) else "about to end"
+        case Verifying() | Deviating():
+            return "verifying the steady state"
+        case Closing():
+            return "about to end"
         case Paused(question=question):
             return f"paused on {question.step}"
         case Ended(finish=finish, service=service):

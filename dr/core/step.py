@@ -4,6 +4,7 @@ A kind of step is one frozen type whose fields are the YAML parameters. It knows
 never a technology, and reaches them through `Here`.
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Literal, Protocol, TypeVar, assert_never
 
@@ -41,6 +42,20 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 Observation = InPlace | NotInPlace | Unknown
+
+
+def opposite(seen: Observation) -> Observation:
+    """What was seen, as it counts for an undo: the effect not being there is then what is wanted."""
+    match seen:
+        case NotInPlace(evidence):
+            return InPlace(evidence)
+        case InPlace(evidence):
+            return NotInPlace(evidence)
+        case Unknown():
+            return seen
+        case _:
+            assert_never(seen)
+
 
 T = TypeVar("T")
 
@@ -118,7 +133,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return tuple(name for name, _ in self.roles())
 
     def roles(self) -> Iterable[tuple[str, "TargetRole"]]:
-        """Each target and what it must be. A kind of which a parameter decides that says so itself."""
+        """Each target that the step names, with the role it must play.
+
+        Overridden by a kind where a parameter decides which of its fields name targets.
+        """
         return target_fields(self)
 
     def reverses(self) -> Reversal:
@@ -150,16 +168,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         """Look whether `before` stands again: `InPlace` means undone. By default: the effect is no longer seen."""
-        seen = self.observe(here)
-        match seen:
-            case NotInPlace(evidence):
-                return InPlace(evidence)
-            case InPlace(evidence):
-                return NotInPlace(evidence)
-            case Unknown():
-                return seen
-            case _:
-                assert_never(seen)
+        return opposite(self.observe(here))
 
 
 class TargetRole(msgspec.Struct, frozen=True):
@@ -167,7 +176,7 @@ class TargetRole(msgspec.Struct, frozen=True):
 
     protocol: str
     may_be_down: bool = False
-    """That it does not answer may be why the step is there; the run begins all the same."""
+    """The run may begin although the target does not answer: that may be the very reason for the step."""
 
 
 def target(protocol: type, *, may_be_down: bool = False) -> msgspec.Meta:
@@ -194,19 +203,13 @@ def placed_target_fields(value: object, path: FieldPath) -> Iterator[tuple[Field
                 yield (*path, written), content, role
 
 
-_roles: dict[type[msgspec.Struct], tuple[tuple[str, str, TargetRole | None], ...]] = {}
-
-
+@functools.cache  # a runbook of 1,000 steps has a handful of kinds
 def _fields_of(kind: type[msgspec.Struct]) -> tuple[tuple[str, str, TargetRole | None], ...]:
-    """Fields of a type that name a target or may hold something that does. Remembered: a runbook has 1,000 steps."""
-    if kind not in _roles:
-        info = msgspec.inspect.type_info(kind)
-        assert isinstance(info, msgspec.inspect.StructType)
-        roles = ((field, _role(field.type)) for field in info.fields)
-        _roles[kind] = tuple(
-            (field.name, field.encode_name, role) for field, role in roles if role or not _is_plain(field.type)
-        )
-    return _roles[kind]
+    """Fields of a type that name a target or may hold something that does: name, name as written, and the role."""
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    roles = ((field, _role(field.type)) for field in info.fields)
+    return tuple((field.name, field.encode_name, role) for field, role in roles if role or not _is_plain(field.type))
 
 
 def _is_plain(kind: msgspec.inspect.Type) -> bool:
@@ -216,7 +219,7 @@ def _is_plain(kind: msgspec.inspect.Type) -> bool:
 
 
 def _role(kind: msgspec.inspect.Type) -> TargetRole | None:
-    """The role of a field that names a target, or may name one and may be left out."""
+    """The role of the target that a field names, also where it may be left out; None: the field names no target."""
     members = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
     marks = (item.extra or {} for item in members if isinstance(item, msgspec.inspect.Metadata))
     return next((mark["target"] for mark in marks if "target" in mark), None)

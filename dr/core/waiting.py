@@ -22,16 +22,17 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 def await_effect(
     here: Here, look: Callable[[], Seen], *, within: float, every: float, begins_within: float
 ) -> Observation:
-    """Wait while something is under way; once the effect was asked for, also until that can be seen.
+    """Look until the effect is there, or until nothing is under way any more that could bring it about.
 
-    What is still under way after `within` may yet bring the effect about: that is Unknown (safety rule 3).
+    What was just asked for may take a moment to show; so after an attempt that is waited for, too. What is still under
+    way after `within` may yet bring the effect about: that is Unknown (safety rule 3).
 
     Args:
-        here: the step's surroundings; before its first attempt nothing was asked for.
+        here: the step's surroundings; `attempt` is 0 while nothing has been asked for.
         look: looks once.
         within: seconds in all.
         every: seconds between two looks.
-        begins_within: seconds after which what was asked for must be seen to be under way, or done.
+        begins_within: seconds in which what an attempt has asked for must be seen to be under way, or done.
     """
     began = here.now()
     begins = min(begins_within, within) if here.attempt else 0.0

@@ -8,7 +8,7 @@ import msgspec
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SQUEEZE = 0.12
-"""What an idle while may take of the room that work takes, so that a night between two days does not flatten them."""
+"""Part of the room of all work that an idle stretch may take, so that a night between two days flattens neither."""
 ROUND = (
     *(size * power for power in (0.001, 0.01, 0.1, 1.0) for size in (1, 2, 5)),
     *(10.0, 20.0, 30.0, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE),
@@ -51,11 +51,11 @@ class Axis(msgspec.Struct, frozen=True):
 
 
 def axis(start: float, end: float, idle: Iterable[tuple[float, float]], left: float, width: float) -> Axis:
-    """An axis from `start` to `end` over `width`; whiles of `idle` longer than all work are squeezed."""
+    """An axis from `start` to `end` over `width`; a stretch of `idle` that is longer than all work is squeezed."""
     end = max(end, start + 0.001)
     edges = [start]
-    for while_ in sorted(idle):
-        edges += [max(edge, edges[-1]) for edge in while_]
+    for stretch in sorted(idle):
+        edges += [max(edge, edges[-1]) for edge in stretch]
     edges.append(end)  # from here on, every second stretch between two edges is idle
     lengths = [last - first for first, last in pairwise(edges)]
     busy = max(sum(lengths[::2]), 0.001)

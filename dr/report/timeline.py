@@ -5,12 +5,12 @@ from typing import Literal
 
 import msgspec
 
+from dr.audit.replay import senseless
 from dr.core import events as e
 from dr.core import state as s
 from dr.core.duration import Duration
 from dr.core.plan import STEADY_STATE, Plan
 from dr.core.timestamp import parse_iso
-from dr.errors import JournalBroken
 from dr.report.phases import Gap, Phase, Phases
 
 Ending = Literal[
@@ -106,11 +106,7 @@ def timeline(plan: Plan, entries: Iterable[e.Entry]) -> Timeline:
             measured = _measure(plan, measured, entry)
             phases.take(entry.event, before, state, measured.last)
         except (s.IllegalEvent, ValueError) as error:
-            raise JournalBroken(
-                f"the journal of {entry.run} does not make sense: entry {entry.seq}: {error}",
-                stands="nothing was touched",
-                hint=f"dr audit show {entry.run}",
-            ) from None
+            raise senseless(entry, error) from None
         actors.setdefault(entry.actor)
         for step, ending in _endings(entry.event, before):
             endings[step] = ending

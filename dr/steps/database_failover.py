@@ -19,7 +19,7 @@ from dr.targets.switching import ConnectionPool, DatabaseServer, FencingAgent, M
 NOT_WRITABLE = ("standby", "fenced")
 NOT_SEEN = ("silent", "absent")
 """Nothing that could be fenced was found there; so it may be somewhere else."""
-Despite = Literal["overloaded", "unfenced"]
+Despite = Literal["answering", "overloaded", "unfenced"]
 
 
 class NotReady(Exception):
@@ -29,8 +29,9 @@ class NotReady(Exception):
 class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Promote the most advanced standby in the place of a dead primary, which is fenced first.
 
-    Refused while the primary works; while it is overloaded rather than dead (the load would move with the clients); and
-    when it cannot be fenced, because then it may still take writes. The latter two can be overridden by name.
+    Refused while the primary works; while it answers, though its host cannot be commanded; while it is overloaded
+    rather than dead (the load would move with the clients); and when it cannot be fenced, because then it may still
+    take writes. All but the first can be overridden by name.
     """
 
     kind: ClassVar[str] = "database.failover"
@@ -51,9 +52,10 @@ class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heartbeat: Annotated[str, msgspec.Meta(max_length=10_000)] = ""
     """A query that gives the age, in seconds, of a marker written all the time: how much is lost at most."""
     fence: Annotated[str, target(FencingAgent, may_be_down=True)] | None = None
-    """What cuts the primary off from outside (its power, its network), when the primary cannot be made to stop."""
+    """What cuts the primary off (its power, its network, its clients), when it cannot be made to stop."""
     despite: tuple[Despite, ...] = ()
-    """Go on although it is `overloaded`, or `unfenced`: then two servers may take writes, and rows of one are lost."""
+    """Go on although it is `answering`, or `overloaded`, or `unfenced`: then two servers may take writes, and rows of
+    one are lost."""
 
     def __post_init__(self) -> None:
         if self.primary in self.standbys or len(set(self.standbys)) < len(self.standbys):
@@ -68,7 +70,9 @@ class DatabaseFailover(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def summary(self) -> str:
         most = "the most advanced of " if len(self.standbys) > 1 else ""
         override = f", even if it is {' and '.join(self.despite)}" if self.despite else ""
-        return f"Fence {self.primary}{override}, and promote {most}{', '.join(self.standbys)}; what it lacks is lost"
+        fence = f" (by {self.fence}, if it cannot be made to stop)" if self.fence else ""
+        standbys = ", ".join(self.standbys)
+        return f"Fence {self.primary}{fence}{override}, and promote {most}{standbys}; what it lacks is lost"
 
     def takes(self) -> float:
         return 10 * self.patience
@@ -130,7 +134,7 @@ class _Failover:
             raise NotReady("; ".join(wrong))
         self._pool.drop()
         try:
-            self._fence()
+            fenced = self._fence()
             chosen = writable[0] if writable else self._choose()
             lost = self._lost(self._standbys[chosen]) if not writable else {}
             self._standbys[chosen].keep_within(self._here.remaining())
@@ -141,7 +145,7 @@ class _Failover:
         followed = [name for name in self._standbys if name != chosen and self._follows(name, chosen)]
         for server in self._servers().values():
             self._quietly(server.disclaim)
-        return {"promoted": chosen, "told_to_follow": followed, **lost}
+        return {"fenced": fenced, "promoted": chosen, "told_to_follow": followed, **lost}
 
     def obstacles(self) -> list[str]:
         """Why the primary is not dead, or nobody could take its place; found without changing anything."""
@@ -152,46 +156,68 @@ class _Failover:
         alive = [name for name, server in self._standbys.items() if self._situation(server) == "standby"]
         if not alive:
             return ["no standby answers"]
-        if situation in NOT_WRITABLE or "overloaded" in self._step.despite:
-            return []
-        pulse = self._soon(self._old).pulse()
-        heard = ((standby, self._soon(self._standbys[standby]).heard()) for standby in alive)
-        why = sign_of_life(name, pulse, heard, self._step.quiet_for)
-        return [why] if why else []
+        found = [self._fences_another()]
+        if situation not in NOT_WRITABLE and "overloaded" not in self._step.despite:
+            found.append(self._not_dead(alive))
+        return [why for why in found if why]
 
-    def _fence(self) -> None:
-        """See to it that the primary can take no write, and prove it by its coming back as a standby."""
+    def _not_dead(self, standbys: Iterable[str]) -> str:
+        """Signs of life of a primary whose host does not say that it runs; empty when there are none."""
+        name, pulse = self._step.primary, self._soon(self._old).pulse()
+        if pulse == "answers":
+            why = f"{name} answers, so it is not dead, though its host cannot be commanded"
+            return "" if "answering" in self._step.despite else f"{why}; if it has to go, say `despite: [answering]`"
+        heard = ((standby, self._soon(self._standbys[standby]).heard()) for standby in standbys)
+        return sign_of_life(name, pulse, heard, self._step.quiet_for)
+
+    def _fence(self) -> str:
+        """See to it that the primary can take no write, and prove it by its coming back as a standby; how it was done.
+
+        Raises:
+            NotReady: it could not, and nobody answers for it.
+        """
         try:
             old = self._soon(self._old)
             old.take_over()
-            if self._situation(old) in NOT_WRITABLE:
-                return
-            old.halt()
-            old.fence()
-            old.wake()
+            if self._situation(old) not in NOT_WRITABLE:
+                old.halt()
+                old.fence()
+                old.wake()
         except (TargetUnreachable, Refused) as error:
-            self._fence_from_outside(error)
+            return self._fence_from_outside(error)
+        return "its next start makes it a standby"
 
-    def _fence_from_outside(self, error: Exception) -> None:
+    def _fence_from_outside(self, error: Exception) -> str:
         """The primary did not stop by itself: cut it off, unless the operator answers for it."""
         if self._step.fence is not None:
             self._here.say(f"{self._step.primary} cannot be made to stop: {error}")
-            agent = self._here.reach(FencingAgent, self._step.fence)
             for_the_rest = 2 * self._step.patience
-            agent.keep_within(max(0.0, self._here.remaining() - for_the_rest))
             try:
+                agent = self._here.reach(FencingAgent, self._step.fence)
+                agent.keep_within(max(0.0, self._here.remaining() - for_the_rest))
                 agent.fence()
             except (TargetUnreachable, Refused) as also:
                 error = also
             else:
                 self._here.say(f"{self._step.fence}: {self._step.primary} is cut off")
-                return
+                return f"by {self._step.fence}"
         if "unfenced" not in self._step.despite:
             raise NotReady(
                 f"{self._step.primary} cannot be fenced, so it may still take writes: {error}. Fence it yourself "
                 "(cut its power or its network) and say `despite: [unfenced]`"
             ) from None
         self._here.say(f"{self._step.primary} is not fenced: {error}")
+        return "not at all"
+
+    def _fences_another(self) -> str:
+        """Why the proof of the fence would be another server's; empty where it is not, or cannot be told."""
+        if self._step.fence is None:
+            return ""
+        try:
+            server = self._here.reach(FencingAgent, self._step.fence).server
+        except TargetUnreachable:
+            return ""
+        return "" if server in ("", self._step.primary) else f"{self._step.fence} cuts off {server}, which is another"
 
     def _cut_off(self) -> bool:
         if self._step.fence is None:
@@ -200,7 +226,7 @@ class _Failover:
             agent = self._here.reach(FencingAgent, self._step.fence)
             agent.keep_within(min(self._step.patience, self._here.remaining()))
             return agent.fenced()
-        except TargetUnreachable:
+        except (TargetUnreachable, Refused):
             return False
 
     def _choose(self) -> str:

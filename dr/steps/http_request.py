@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 
 from dr.core.duration import Duration, duration
-from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, Unknown, target
+from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, Unknown, opposite, target
 from dr.core.tolerance import Accepts, Tolerance, accepts, say
 from dr.targets.protocols import HttpReply, HttpRequest, HttpService
 
@@ -106,13 +106,7 @@ class HttpRequestStep(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return self._tell(here, self.back, ":undo")
 
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
-        match self._await(here, stands=False):
-            case InPlace(evidence):
-                return NotInPlace(evidence)
-            case NotInPlace(evidence):
-                return InPlace(evidence)
-            case Unknown() as unknown:
-                return unknown
+        return opposite(self._await(here, stands=False))
 
     def _await(self, here: Here, *, stands: bool) -> Observation:
         """Ask until the check is answered as it is wanted, or the time for that is over; only a change takes time."""

@@ -18,6 +18,8 @@ TARGET_TYPES: Final[Catalogue[TargetConfig]] = Catalogue(
         "pgbouncer-pool": "pgbouncer_pool:PgbouncerPool",
         "fence-commands": "fence_commands:FenceCommands",
         "fence-playbook": "fence_playbook:FencePlaybook",
+        "fence-roles": "fence_roles:FenceRoles",
+        "fence-proxies": "fence_proxies:FenceProxies",
         "multi-host": "multi_host:MultiHost",
         "haproxy-pool": "haproxy_pool:HaproxyPool",
         "patroni": "patroni:Patroni",

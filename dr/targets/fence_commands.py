@@ -44,6 +44,8 @@ def open_target(config: FenceCommands, opening: Opening) -> "Fence":
 class Fence:
     """A FencingAgent."""
 
+    server = ""
+
     def __init__(self, config: FenceCommands, opening: Opening, programs: Programs) -> None:
         self._config = config
         self._name = opening.name
@@ -70,10 +72,11 @@ class Fence:
         if self.fenced():
             return
         said = self._programs.change(self._config.cut_off, self._deadline)
-        while not self.fenced():
-            if time.monotonic() + POLL > self._deadline:
-                raise Refused(f"{self._name}: it is not cut off: {_complaint(said)}")
-            time.sleep(POLL)
+        try:
+            while not self.fenced():
+                time.sleep(POLL)
+        except TargetUnreachable as error:  # at the deadline at the latest
+            raise Refused(f"{self._name}: it is not cut off: {_complaint(said)}; {error}") from None
 
 
 def _complaint(said: Said) -> str:

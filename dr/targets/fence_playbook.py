@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
 from dr.core.step import target
 from dr.targets.playbooks import Play, Playbook, PlaybookHosts, TaskEnd, Variables, checked, predicted, say_task
 from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
+
+POLL: Final = 0.1
 
 
 class FencePlaybook(TargetConfig, frozen=True, tag="fence-playbook", rename={"check_with": "check"}):
@@ -36,6 +38,8 @@ def open_target(config: FencePlaybook, opening: Opening) -> "Fence":
 
 class Fence:
     """A FencingAgent."""
+
+    server = ""
 
     def __init__(self, config: FencePlaybook, name: str, hosts: Any, timeout: float) -> None:
         self._config = config
@@ -67,9 +71,11 @@ class Fence:
         if self.fenced():
             return
         _, tasks = self._play(self._config.playbook)
-        while not self.fenced():
-            if time.monotonic() > self._deadline:
-                raise Refused(f"{self._name}: it is not cut off: {_complaint(tasks)}")
+        try:
+            while not self.fenced():
+                time.sleep(POLL)
+        except TargetUnreachable as error:  # at the deadline at the latest
+            raise Refused(f"{self._name}: it is not cut off: {_complaint(tasks)}; {error}") from None
 
     def _play(self, playbook: str, *, check: bool = False) -> tuple[Sequence[str], Sequence[TaskEnd]]:
         config, tasks = self._config, list[TaskEnd]()

@@ -123,7 +123,7 @@ class FlagdRouter:
         return tuple(range(101))
 
     def share(self) -> Share:
-        return Share(standby=self._routing(self._file.read()).percent())
+        return self._routing(self._file.read()).share()
 
     def time_to_live(self) -> float:
         return 0.0
@@ -196,8 +196,8 @@ class _Routing(msgspec.Struct, frozen=True):
     total: int
     bucket_by: Sequence[object]
 
-    def percent(self) -> int:
-        return round(100 * self.standby / self.total)
+    def share(self) -> Share:
+        return Share.of_weights(primary=self.total - self.standby, standby=self.standby)
 
     def is_exactly(self, percent: int) -> bool:
         return 100 * self.standby == percent * self.total

@@ -225,10 +225,7 @@ def _weight(server: Server) -> int:
 
 
 def _share(primary: Server, standby: Server) -> Share:
-    """The share in percent. 0 and 100 are said only when they are exact: they mean that a server gets nothing."""
-    total = _weight(primary) + _weight(standby)
-    if not total:
+    """The share in percent. Raises LookupError: neither of them gets anything."""
+    if not _weight(primary) + _weight(standby):
         raise LookupError(f"HAProxy sends nothing, neither to {primary['srv_name']} nor to {standby['srv_name']}")
-    percent = round(ALL * _weight(standby) / total)
-    lowest, highest = int(_weight(standby) > 0), ALL - int(_weight(primary) > 0)
-    return Share(standby=min(max(percent, lowest), highest))
+    return Share.of_weights(primary=_weight(primary), standby=_weight(standby))

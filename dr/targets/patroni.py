@@ -145,10 +145,7 @@ class PatroniCluster:
     def seconds(self, member: str, query: str) -> float:
         at = next(one.at for one in self._config.members if one.name == member)
         with self._database(at, self._left()) as client:
-            value = client.first(query)
-        if isinstance(value, int | float):
-            return float(value)
-        raise LookupError(f"{member}: the query gives {value!r}, not a number of seconds")
+            return sql.seconds_in(client.first(query), member)
 
     def paused(self) -> bool:
         return self._cluster().pause

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
-from dr.targets.protocols import LocalPath, Opening, TargetConfig, TargetUnreachable
+from dr.targets.protocols import LocalPath, Opening, Refused, TargetConfig, TargetUnreachable
 from dr.targets.switching import DatabaseServer, PoolState
 from dr.targets.transport.dsn import Address
-from dr.targets.transport.pgbouncer_ini import Entry, point
+from dr.targets.transport.pgbouncer_ini import Entry, leading_to, point
 from dr.targets.transport.pooled_server import PooledServer
 from dr.targets.transport.program import HostName
 from dr.targets.transport.textfile import file_on
@@ -29,7 +29,7 @@ WAIT: Final = "query_wait_timeout"
 class PgbouncerPool(TargetConfig, frozen=True, tag="pgbouncer-pool"):
     """Entries of a PgBouncer that take an application's writes to the primary."""
 
-    speaks: ClassVar[tuple[str, ...]] = ("ConnectionPool",)
+    speaks: ClassVar[tuple[str, ...]] = ("ConnectionPool", "ServerGate")
 
     path: LocalPath
     """PgBouncer's ini."""
@@ -65,7 +65,7 @@ def open_target(config: PgbouncerPool, opening: Opening) -> "PgbouncerConnection
 
 
 class PgbouncerConnectionPool:
-    """A ConnectionPool. After a call that was not answered the console is connected anew."""
+    """A ConnectionPool and a ServerGate. After a call that was not answered the console is connected anew."""
 
     def __init__(self, config: PgbouncerPool, opening: Opening) -> None:
         self._config = config
@@ -146,12 +146,51 @@ class PgbouncerConnectionPool:
         if self._wait:  # as long as clients are held, that stays limited
             self._command(f"SET {WAIT} = {self._wait}")
 
-    def _wanted(self, server: str) -> dict[str, str]:
-        """Where each entry leads then."""
+    def ways_to(self, server: str) -> tuple[str, ...]:
+        """Entries that lead there, by the ini or in force, and sessions.
+
+        Raises:
+            Refused: there is one that is not among `entries`, so dr does not touch it.
+        """
+        name, at = self._opening.name, self._at(server)
+        in_force = {row["name"] for row in self._records("SHOW DATABASES") if f"{row['host']}:{row['port']}" == at}
+        try:
+            leading = leading_to(self._file.read(), at) | in_force
+        except LookupError as error:
+            raise Refused(f"{name}: {error}") from None
+        if others := sorted(leading - set(self._config.entries)):
+            raise Refused(f"{name}: {', '.join(others)} of PgBouncer's [databases] leads to {server}, too")
+        entries = [f"the entry {entry} of {name}" for entry in sorted(leading)]
+        return (*entries, *(f"a session of {entry} at {name}" for entry in sorted(self._entries_with_sessions(at))))
+
+    def shut(self, server: str) -> None:
+        """A restart takes the entries from the ini, so they lead to another server there, too."""
+        at = self._at(server)
+        elsewhere = next(item.at for item in self._config.servers if item.at != at)
+        self._file.deadline = self._deadline
+        self._file.rewrite(lambda text: point(text, dict.fromkeys(leading_to(text, at), elsewhere)))
+        self._command("RELOAD")
+        for entry in self._entries_with_sessions(at):  # so its clients are not held
+            self._command(f"KILL {entry}")
+            self._command(f"RESUME {entry}")
+
+    def _entries_with_sessions(self, at: str) -> set[str]:
+        """After a RELOAD, a session with where an entry led before is to be closed as soon as its transaction ends."""
+        return {
+            row["database"]
+            for row in self._records("SHOW SERVERS")
+            if f"{row['addr']}:{row['port']}" == at or (row["close_needed"] and row["database"] in self._config.entries)
+        }
+
+    def _at(self, server: str) -> str:
         at = next((item.at for item in self._config.servers if item.server == server), None)
         if at is None:
             raise LookupError(f"{self._opening.name} knows no server {server}")
-        return dict.fromkeys(self._config.entries, at)
+        return at
+
+    def _wanted(self, server: str) -> dict[str, str]:
+        """Where each entry leads then."""
+        return dict.fromkeys(self._config.entries, self._at(server))
 
     def _entries(self) -> list[dict[str, Any]]:
         found = {row["name"]: row for row in self._records("SHOW DATABASES")}

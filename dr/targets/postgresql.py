@@ -162,11 +162,7 @@ def only_reads(query: str) -> bool:
 
 
 def _fits(session: Session, match: SessionMatch) -> bool:
-    return (
-        match.feature in {None, session.feature}
-        and (not match.states or session.state in match.states)
-        and session.age >= match.older_than
-    )
+    return match.feature in {None, session.feature} and session.age >= match.older_than
 
 
 _LEADING_COMMENT = re.compile(r"\s*/\*(.*?)\*/", re.DOTALL)

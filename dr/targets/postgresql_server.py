@@ -12,9 +12,9 @@ import msgspec
 from dr.core.secret import SecretRef, check_reference
 from dr.targets.protocols import Opening, Refused, TargetConfig, TargetUnreachable
 from dr.targets.switching import DatabaseServer, Pulse, Replay, Situation
-from dr.targets.transport import fresh_directory, rewound_directory, wal_archive
+from dr.targets.transport import fresh_directory, logins, rewound_directory, wal_archive
 from dr.targets.transport import server_sql as sql
-from dr.targets.transport.data_directory import Commands, DataDirectory
+from dr.targets.transport.data_directory import Commands, Control, DataDirectory
 from dr.targets.transport.dsn import Dsn, check_dsn
 from dr.targets.transport.fresh_directory import AbsolutePath, Backup
 from dr.targets.transport.program import HostName, Programs, programs_on
@@ -141,10 +141,7 @@ class PostgresqlDatabaseServer:
         return int(position)
 
     def seconds(self, query: str) -> float:
-        value = self._sql().first(query)
-        if isinstance(value, int | float):
-            return float(value)
-        raise LookupError(f"{self._opening.name}: the query gives {value!r}, not a number of seconds")
+        return sql.seconds_in(self._sql().first(query), self._opening.name)
 
     def obstacles(self, to: Literal["primary", "standby"]) -> tuple[str, ...]:
         if to == "primary":
@@ -190,16 +187,14 @@ class PostgresqlDatabaseServer:
 
     def stop(self) -> int:
         self._hang_up()
-        return (
-            self._directory.stop().position + 1
-        )  # a checkpoint's record has a length; replayed is what lies before it
+        return _behind_the_last_record(self._directory.stop())
 
     def prepare_stop(self) -> None:
         self._directory.prepare_stop()
 
     def stop_and_fence(self) -> int:
         self._hang_up()
-        return self._directory.stop_and_fence().position + 1
+        return _behind_the_last_record(self._directory.stop_and_fence())
 
     def start(self) -> None:
         self._hang_up()
@@ -229,6 +224,12 @@ class PostgresqlDatabaseServer:
     def unfence(self) -> None:
         self._directory.unfence()
 
+    def still_in(self, keep: Collection[str]) -> tuple[str, ...]:
+        return logins.still_in(self._rows, keep)
+
+    def keep_out(self, keep: Collection[str]) -> None:
+        logins.keep_out(self._rows, self._command, keep)
+
     def promote(self) -> None:
         if self._is_standby():
             self._rows("select pg_promote(false)")
@@ -238,6 +239,7 @@ class PostgresqlDatabaseServer:
         [(has_target,)] = self._rows(sql.HAS_TARGET)
         if has_target:
             self._command(sql.FORGET_TARGET)
+        logins.let_in(self._rows, self._command)
 
     def follow(self, upstream: str) -> None:
         [(literal,)] = self._rows("select quote_literal(%s)", [upstream])
@@ -328,3 +330,8 @@ class PostgresqlDatabaseServer:
         if self._left() < seconds + LAST:
             raise TargetUnreachable(f"{self._opening.name} {why} in time")
         time.sleep(seconds)
+
+
+def _behind_the_last_record(control: Control) -> int:
+    """A position that is replayed only when the record of the shutdown is: `position` is where that begins."""
+    return control.position + 1

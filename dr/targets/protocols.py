@@ -12,7 +12,7 @@ import msgspec
 from dr.core.step import target
 
 LocalPath = Annotated[str, msgspec.Meta(min_length=1, extra={"path": True})]
-"""A path of this machine. A relative one is meant from the folder of `dr.toml`; binding makes it absolute."""
+"""A path on this machine. A relative one starts from the folder of `dr.toml`; binding makes it absolute."""
 
 
 class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -111,8 +111,6 @@ class SessionMatch(msgspec.Struct, frozen=True, kw_only=True):
     """The session's application_name."""
     feature: str | None = None
     """The feature that the leading SQL comment names: `/*feature='x'*/ select ...`."""
-    states: tuple[str, ...] = ()
-    """pg_stat_activity.state; empty means any."""
     older_than: float = 0.0
     """Seconds since the session's current (or last) query began."""
 
@@ -215,6 +213,15 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
     standby: int
 
+    @classmethod
+    def of_weights(cls, *, primary: int, standby: int) -> "Share":
+        """The share that two weights give, of which one at least is not 0.
+
+        0 and 100 are said only when they are exact: they mean that one of the places gets nothing.
+        """
+        lowest, highest = int(standby > 0), 100 - int(primary > 0)
+        return cls(standby=min(max(round(100 * standby / (primary + standby)), lowest), highest))
+
 
 class TrafficRouter(Protocol):
     """What decides which of two places is used: the primary or its standby, be they servers or sites."""
@@ -228,7 +235,7 @@ class TrafficRouter(Protocol):
         ...
 
     def time_to_live(self) -> float:
-        """Seconds for which somebody may go on as he was sent before, because he keeps the answer; 0: nobody does."""
+        """Seconds for which clients may still go where they were sent before, by an answer they keep; 0: none do."""
         ...
 
     def shift(self, share: Share) -> None:
@@ -253,7 +260,7 @@ class ReadRouter(TrafficRouter, Protocol):
 
 
 Receipt = Mapping[str, object]
-"""What whoever took a message says for it; goes into the journal."""
+"""What the service that took a message has answered; goes into the journal."""
 
 
 class HttpReply(msgspec.Struct, frozen=True, kw_only=True):

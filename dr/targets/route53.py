@@ -69,12 +69,10 @@ class Route53Router:
         return tuple(range(ALL + 1))
 
     def share(self) -> Share:
-        """0 and 100 are said only when they are exact: they mean that a site gets nothing."""
         primary, standby = self._weights()
         if not primary + standby:
             raise LookupError(f"{self._config.name}: all weights are 0, so Route 53 answers with every record alike")
-        lowest, highest = int(standby > 0), ALL - int(primary > 0)
-        return Share(standby=min(max(round(ALL * standby / (primary + standby)), lowest), highest))
+        return Share.of_weights(primary=primary, standby=standby)
 
     def time_to_live(self) -> float:
         return self._records.time_to_live(self._config.zone, self._config.name, self._config.record)

@@ -171,6 +171,14 @@ class DatabaseServer(Protocol):
         """Let its next start make it writable again."""
         ...
 
+    def still_in(self, keep: Collection[str]) -> tuple[str, ...]:
+        """Who could write to it, besides these roles and dr's own: in words, who may log in and who has a session."""
+        ...
+
+    def keep_out(self, keep: Collection[str]) -> None:
+        """Keep all but these roles from logging in, until it or a copy of it is promoted; have their sessions end."""
+        ...
+
     def promote(self) -> None:
         """Make a standby writable, and wait until it is."""
         ...
@@ -238,7 +246,10 @@ ServerName = Annotated[str, target(DatabaseServer)]
 
 
 class FencingAgent(Protocol):
-    """What can cut a machine off from outside, when the machine itself cannot be asked."""
+    """What can cut a server off from outside, when it cannot be made to stop."""
+
+    server: str
+    """The name of the server that it cuts off; empty where its configuration does not say that."""
 
     def keep_within(self, seconds: float) -> None:
         """From now on every call has returned within `seconds` from now."""
@@ -310,6 +321,27 @@ class ConnectionPool(Protocol):
 
         Raises:
             LookupError: the pool knows no such server.
+            Conflict: somebody else keeps changing what decides.
+        """
+        ...
+
+
+class ServerGate(Protocol):
+    """What clients have to pass to get to a server, and what can keep them from it."""
+
+    def keep_within(self, seconds: float) -> None:
+        """From now on every call has returned within `seconds` from now."""
+        ...
+
+    def ways_to(self, server: str) -> tuple[str, ...]:
+        """By which ways clients still get to the target of that name, in words; now, or once this is restarted."""
+        ...
+
+    def shut(self, server: str) -> None:
+        """Lead clients to another server, or hold them, and end what they have there; they stay held if they were.
+
+        Raises:
+            LookupError: it knows no such server.
             Conflict: somebody else keeps changing what decides.
         """
         ...

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from dr.audit.book import LocalBook
-from dr.audit.here import HereBook, is_over, is_over_here
+from dr.audit.here import HereBook
 from dr.audit.journal import Journal
-from dr.audit.stored import StoredRun
 from dr.core import events as e
 from dr.errors import EnvironmentHeld, JournalBroken, JournalHeld, JournalUnwritable
 from tests.audit.homes import DRILL, OTHER, PLAN, lines, write
@@ -94,23 +93,6 @@ def test_an_environment_is_taken_from_a_run_nobody_goes_on_with_and_that_is_an_e
     write(journal, drafts()[1:])
     taking.leave(journal, ended=True)
     opened.resume(opened.find(RUN), ME)
-
-
-def test_of_a_run_that_cannot_be_read_nobody_knows_whether_it_has_ended(place: Path) -> None:
-    _, journal = begin(place, 30)
-    journal.close()
-    stored = StoredRun(place / "runs" / RUN)
-    assert is_over_here(stored)
-    with (stored.directory / "journal.jsonl").open("ab") as file:
-        file.write(b"{}\n")
-    assert not is_over_here(stored)
-
-
-def test_a_run_that_was_shut_out_before_it_began_is_over(place: Path) -> None:
-    opened = book(place)
-    journal = opened.create(RUN, PLAN, DRILL, ME)
-    [entry] = journal.append([drafts()[0].__class__(drafts()[0].at, "dr", e.TakenOver(holder="a process"))])
-    assert is_over((e.encode_entry(entry),))
 
 
 def test_a_lock_that_cannot_be_written_is_said_and_no_run_is_started(place: Path) -> None:

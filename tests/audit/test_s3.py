@@ -152,6 +152,7 @@ def test_a_request_that_was_damaged_on_its_way_is_not_stored_but_sent_again(stor
     assert content(store, "entry") == [b"ours"]
 
 
+@pytest.mark.usefixtures("localstack")  # skipped where it is not installed; this one is frozen, so it has its own
 def test_localstack_frozen_in_the_middle_of_a_put_and_continued(monkeypatch: pytest.MonkeyPatch) -> None:
     named = Named("frozen", "eu-central-1")
     with running() as own:

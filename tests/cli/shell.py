@@ -34,6 +34,9 @@ SHOP = """\
 type = "flagd-file"
 path = "flags.json"
 """
+RUN = ("run", "good.yaml", "--env", "shop", "--yes")
+FAILING = GOOD.replace("${feature}", "offers") + "    retry: {attempts: 1}\n"
+"""Pauses: there is no such flag."""
 FLAGS = '{"flags": {"search": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"}}}\n'
 
 

@@ -17,6 +17,7 @@ from localstack.instance import LocalStack
 from tests.cli.shell import (
     GOOD,
     PATIENCE,
+    RUN,
     SHOP,
     Outcome,
     command,
@@ -32,7 +33,6 @@ from tests.cli.shell import (
 )
 from tests.keyring import Keyring, identity, ssh_agent, ssh_keygen
 
-RUN = ("run", "good.yaml", "--env", "shop", "--yes")
 PAUSING = GOOD + "  - {id: sure, kind: operator.confirm, with: {question: go on?}}\n"
 
 

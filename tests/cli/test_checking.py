@@ -102,6 +102,13 @@ def test_what_is_no_file_is_no_runbook(name: str, why: str, folder: Path) -> Non
     assert f"it cannot be read: {why}" in refused(folder, "run", name, "--env", "shop", "--yes", status=8)
 
 
+def test_a_check_finds_the_target_that_only_an_ungraceful_run_would_miss(folder: Path) -> None:
+    write(folder, {"bad.yaml": GOOD + "    ungraceful: {store: spare}\n"})
+    assert dr(folder, "check", "bad.yaml").status == 0  # its targets are another matter
+    told = refused(folder, "check", "bad.yaml", "--env", "shop", status=8)
+    assert "bad.yaml:9:25: the environment shop has no target 'spare'" in told
+
+
 def test_of_several_runbooks_each_wrong_one_is_told(folder: Path) -> None:
     write(folder, {"bad.yaml": WRONG["tabs"][0], "worse.yaml": WRONG["empty"][0]})
     seen = dr(folder, "check", "bad.yaml", "good.yaml", "worse.yaml")

@@ -12,10 +12,12 @@ import pytest
 
 from dr.errors import exit_statuses
 from tests.cli.shell import (
+    FAILING,
     FLAGS,
     GOOD,
     PATIENCE,
     ROOT,
+    RUN,
     SHOP,
     command,
     dr,
@@ -29,9 +31,6 @@ from tests.cli.shell import (
     write,
 )
 
-RUN = ("run", "good.yaml", "--env", "shop", "--yes")
-FAILING = GOOD.replace("${feature}", "offers") + "    retry: {attempts: 1}\n"
-"""Pauses: there is no such flag."""
 WEBSITE = SHOP + '[environments.shop.targets.website]\ntype = "http"\nurl = "http://127.0.0.1:1"\n'
 DEVIATING = GOOD + "steady_state: {within: 0s, checks: [{probe: http, target: website}]}\n"
 """Pauses after its step: nobody listens there."""

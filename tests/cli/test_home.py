@@ -8,9 +8,11 @@ import pytest
 
 from localstack.instance import LocalStack
 from tests.cli.shell import (
+    FAILING,
     FLAGS,
     GOOD,
     PATIENCE,
+    RUN,
     SHOP,
     Outcome,
     command,
@@ -24,9 +26,6 @@ from tests.cli.shell import (
 )
 from tests.localstack_fixture import Buckets
 from tests.proxy import ALWAYS, Fault, Proxy
-
-RUN = ("run", "good.yaml", "--env", "shop", "--yes")
-FAILING = GOOD.replace("${feature}", "offers") + "    retry: {attempts: 1}\n"
 
 
 class Shop:

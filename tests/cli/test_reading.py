@@ -11,9 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.cli.shell import GOOD, SHOP, dr, fingerprint, locked, refused, started, types, until, write
+from tests.cli.shell import GOOD, RUN, SHOP, dr, fingerprint, locked, refused, started, types, until, write
 
-RUN = ("run", "good.yaml", "--env", "shop", "--yes")
 RUN_COMMANDS = [["show"], ["resume"], ["rollback"], ["answer", "retry"], ["audit", "verify"], ["audit", "show"]]
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.shell import (
     GOOD,
     PATIENCE,
+    RUN,
     command,
     dr,
     environment,
@@ -22,8 +23,6 @@ from tests.cli.shell import (
     until,
     write,
 )
-
-RUN = ("run", "good.yaml", "--env", "shop", "--yes")
 
 
 def in_shell(folder: Path, line: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -85,11 +84,15 @@ def test_a_message_to_the_operator_never_lands_in_the_journal(folder: Path) -> N
 
 
 def test_a_lost_terminal_stops_the_run_at_the_next_safe_point(folder: Path) -> None:
-    with started(folder, *RUN) as process:
-        with locked(folder / "flags.json"):
-            until(lambda: "apply-started" in types(folder))
-            process.send_signal(signal.SIGHUP)
-        assert process.wait(PATIENCE) == 6
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
+    try:
+        with started(folder, *RUN) as process:
+            with locked(folder / "flags.json"):
+                until(lambda: "apply-started" in types(folder))
+                process.send_signal(signal.SIGHUP)
+            assert process.wait(PATIENCE) == 6
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert types(folder)[-1] == "run-stopped"
     assert dr(folder, "resume", "latest").status == 0
     assert flags_off(folder) == {"search"}

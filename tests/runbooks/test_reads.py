@@ -1,6 +1,5 @@
 """`reads-to-standby` and `reads-to-primary` as an operator meets them: checked, planned, run, turned back."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ import psycopg
 import pytest
 
 from dr.demo.postgres import Pair
+from tests.background import repeating
 from tests.cli.shell import ROOT, Outcome, dr, journal, types, write
 from tests.haproxy import APPLICATION, Haproxy, haproxy
 from tests.website import Site, website
@@ -81,24 +81,13 @@ def shop(postgres_pair: Pair, tmp_path: Path) -> Iterator[Shop]:
 @contextmanager
 def visitors(proxy: Haproxy) -> Iterator[None]:
     """They read again and again, each on a connection of its own, and get no error."""
-    over = threading.Event()
-    errors: list[psycopg.Error] = []
 
     def read() -> None:
-        while not over.wait(0.005):
-            try:
-                with proxy.connect() as client:
-                    client.execute("select pg_sleep(0.002)")
-            except psycopg.Error as error:
-                errors.append(error)
+        with proxy.connect() as client:
+            client.execute("select pg_sleep(0.002)")
 
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
+    with repeating(read, every=0.005, expected=psycopg.Error) as errors:
         yield
-    finally:
-        over.set()
-        thread.join(30)
     assert not errors
 
 

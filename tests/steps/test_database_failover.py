@@ -53,7 +53,8 @@ def test_the_most_advanced_standby_takes_the_place_of_a_dead_primary_and_the_oth
     with Writer(servers) as client, Watch(servers) as watch:
         servers.first.kill()
         assert isinstance(look(servers, failover()), NotInPlace)
-        assert make(servers, failover()) == {"promoted": "db2", "told_to_follow": ["db3"]}
+        evidence = {"fenced": "its next start makes it a standby", "promoted": "db2", "told_to_follow": ["db3"]}
+        assert make(servers, failover()) == evidence
         assert isinstance(look(servers, failover()), InPlace)
         client.goes_on()
         for name in ("db3", "db1"):

@@ -2,7 +2,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from dr.targets.flagd import FlagdReads
 from dr.targets.http_endpoint import Http
 from dr.targets.postgresql import Postgresql
 from dr.targets.protocols import Database, Overloaded, ReadRouter, TargetConfig, TargetUnreachable
+from tests.background import repeating
 from tests.bouncer import APPLICATION, bouncer
 from tests.haproxy import haproxy
 from tests.here import TestHere, World
@@ -68,25 +69,9 @@ def share(world: World) -> int:
         return here.reach(ReadRouter, "reads").share().standby
 
 
-@contextmanager
-def repeating(work: Callable[[], object]) -> Iterator[None]:
-    """The work is done again and again in a thread, until the end or until its server is gone."""
-    over = threading.Event()
-
-    def run() -> None:
-        while not over.wait(0.001):
-            try:
-                work()
-            except psycopg.OperationalError:
-                return
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(30)
+def until_its_server_is_gone(work: Callable[[], object]) -> AbstractContextManager[object]:
+    """The work is done again and again; in vain once its server is gone."""
+    return repeating(work, every=0.001, expected=psycopg.OperationalError)
 
 
 @contextmanager
@@ -105,7 +90,7 @@ def shop(pair: Pair, flags: Path) -> Iterator[None]:
             servers[client.get_string_value("read-from", "none", user)].execute(READ)
             primary.execute(WRITE)
 
-        with repeating(visit):
+        with until_its_server_is_gone(visit):
             yield
     api.shutdown()
     api.clear_providers()
@@ -184,7 +169,7 @@ def test_a_part_of_the_application_that_does_not_obey_is_seen(postgres_pair: Pai
     with (
         session(postgres_pair.primary.dsn) as stubborn,
         session(postgres_pair.standby.dsn) as obedient,
-        repeating(lambda: (stubborn.execute(READ), obedient.execute(READ))),
+        until_its_server_is_gone(lambda: (stubborn.execute(READ), obedient.execute(READ))),
     ):
         with world.act() as here:
             quick.apply(here)
@@ -426,7 +411,7 @@ def test_through_pgbouncer_the_same_runbook_takes_the_stages_it_can(postgres_pai
         with (
             running.connect("catalog_ro") as catalog,
             running.connect("search_ro") as search,
-            repeating(lambda: (catalog.execute(READ), search.execute(READ))),
+            until_its_server_is_gone(lambda: (catalog.execute(READ), search.execute(READ))),
         ):
             with world.act() as here:
                 claim: Any = step().apply(here)
@@ -445,14 +430,14 @@ def test_what_a_crash_left_unfinished_at_the_goal_is_finished_by_the_next_attemp
         world = world_of(postgres_pair, running.config(end_sessions=True))
         running.ask("set server reads/second weight 100")
         running.ask("set server reads/first weight 0")
-        with repeating(lambda: stays.execute(READ)):
+        with until_its_server_is_gone(lambda: stays.execute(READ)):
             with world.look() as here:
                 assert isinstance(once.observe(here), NotInPlace)
             with world.act() as here:
                 once.apply(here)
         with pytest.raises(psycopg.OperationalError):
             leaves.execute(READ)
-        with running.connect() as again, repeating(lambda: again.execute(READ)), world.act() as here:
+        with running.connect() as again, until_its_server_is_gone(lambda: again.execute(READ)), world.act() as here:
             assert isinstance(once.observe(here), InPlace)
 
 

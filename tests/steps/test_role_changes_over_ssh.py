@@ -110,7 +110,8 @@ def test_roles_change_and_change_back_and_a_client_notices_nothing(far: Far) -> 
 def test_a_server_that_died_is_fenced_on_its_host_and_follows_again(far: Far) -> None:
     with Watch(far.cluster) as watch:
         process_tree.kill(postmaster(far.hosts.hosts[0]))
-        assert far.make(failover()) == {"promoted": "db2", "told_to_follow": []}
+        evidence = {"fenced": "its next start makes it a standby", "promoted": "db2", "told_to_follow": []}
+        assert far.make(failover()) == evidence
         far.make(DatabaseReprotect(standby="db1", primary="db2", diverged="rewind"))
     assert watch.two_writable == []
 
@@ -120,7 +121,8 @@ def test_a_host_that_is_gone_may_still_take_writes_until_somebody_says_that_it_d
     far.hosts.hosts[0].kill()
     with far.world().act() as here, pytest.raises(NotReady, match=r"db1 cannot be fenced, .*despite: \[unfenced\]"):
         failover().apply(here)
-    assert far.make(failover("unfenced")) == {"promoted": "db2", "told_to_follow": []}
+    evidence = {"fenced": "not at all", "promoted": "db2", "told_to_follow": []}
+    assert far.make(failover("unfenced")) == evidence
     assert far.cluster.second.writable()
 
 

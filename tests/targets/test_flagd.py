@@ -174,6 +174,18 @@ def test_the_operators_own_bucketing_is_kept(path: Path) -> None:
     assert written == {"fractional": [{"var": "email"}, ["standby", 50], ["primary", 50]]}
 
 
+@pytest.mark.parametrize("standby, primary, percent", [(1, 999, 1), (999, 1, 99), (0, 999, 0), (999, 0, 100)])
+def test_a_server_that_still_gets_a_reader_in_a_thousand_is_not_taken_for_one_that_gets_none(
+    path: Path, standby: int, primary: int, percent: int
+) -> None:
+    document = json.loads(FLAGS)
+    rule = {"fractional": [["standby", standby], ["primary", primary]]}
+    document["flags"]["read-from"]["targeting"] = rule
+    path.write_text(json.dumps(document))
+    with opened(reads(path)) as router:
+        assert router.share() == Share(standby=percent)
+
+
 def test_a_share_between_two_percents_is_not_taken_for_either(path: Path) -> None:
     document = json.loads(FLAGS)
     document["flags"]["read-from"]["targeting"] = {"fractional": [["standby", 1], ["primary", 999]]}

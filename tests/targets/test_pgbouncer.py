@@ -1,4 +1,3 @@
-import threading
 from collections.abc import Iterator
 
 import msgspec
@@ -9,6 +8,7 @@ from dr.demo import wait
 from dr.demo.postgres import Pair
 from dr.targets.protocols import Share, TargetUnreachable
 from dr.targets.transport.pgbouncer_ini import point
+from tests.background import repeating
 from tests.bouncer import Bouncer, bouncer
 from tests.here import opened
 
@@ -46,59 +46,38 @@ def test_clients_that_stay_connected_read_from_the_standby_after_the_shift_and_b
 
 
 def test_a_client_that_reads_all_the_time_gets_no_error_from_a_shift(running: Bouncer) -> None:
-    over = threading.Event()
     ports: list[object] = []
-    errors: list[Exception] = []
-
-    def read() -> None:
-        with running.connect("catalog_ro") as client:
-            while not over.is_set() and not errors:
-                try:
-                    ports.append(port(client))
-                except psycopg.Error as error:
-                    errors.append(error)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        with opened(running.config("catalog_ro")) as router:
-            for share, expected in [(100, running.pair.standby.port), (0, running.pair.primary.port)] * 3:
-                router.shift(Share(standby=share))
-                wait.until(lambda at=expected: ports[-1:] == [at] or bool(errors), 30, "it reads there")  # type: ignore[misc]
-    finally:
-        over.set()
-        thread.join()
+    with (
+        running.connect("catalog_ro") as client,
+        repeating(lambda: ports.append(port(client)), expected=psycopg.Error) as errors,
+        opened(running.config("catalog_ro")) as router,
+    ):
+        for share, expected in [(100, running.pair.standby.port), (0, running.pair.primary.port)] * 3:
+            router.shift(Share(standby=share))
+            wait.until(lambda at=expected: ports[-1:] == [at] or bool(errors), 30, "it reads there")  # type: ignore[misc]
     assert not errors
 
 
 def test_reads_leave_a_server_that_answers_no_login_any_more(fresh_postgres_pair: Pair) -> None:
     with bouncer(fresh_postgres_pair) as running, opened(running.config("catalog_ro")) as router:
-        over = threading.Event()
         seen: list[object] = []
 
-        def keep_trying() -> None:
-            while not over.is_set():
-                try:
-                    with running.connect("catalog_ro") as client:
-                        seen.append(port(client))
-                except psycopg.Error:
-                    pass
+        def read() -> None:
+            with running.connect("catalog_ro") as client:
+                seen.append(port(client))
 
         def logging_in() -> bool:
             [pool] = [row for row in router._console.records("SHOW POOLS") if row["database"] == "catalog_ro"] or [{}]
             return bool(pool.get("sv_login"))
 
         fresh_postgres_pair.primary.freeze()
-        thread = threading.Thread(target=keep_trying)
-        thread.start()
-        try:
-            wait.until(logging_in, 30, "a login hangs")
-            router.shift(Share(standby=100))
-            wait.until(lambda: fresh_postgres_pair.standby.port in seen, 60, "a client reads from the standby")
-        finally:
-            fresh_postgres_pair.primary.thaw()
-            over.set()
-            thread.join()
+        with repeating(read, expected=psycopg.Error):
+            try:
+                wait.until(logging_in, 30, "a login hangs")
+                router.shift(Share(standby=100))
+                wait.until(lambda: fresh_postgres_pair.standby.port in seen, 60, "a client reads from the standby")
+            finally:
+                fresh_postgres_pair.primary.thaw()
 
 
 def test_one_entry_moves_as_a_whole(running: Bouncer) -> None:

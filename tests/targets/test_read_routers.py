@@ -1,9 +1,8 @@
 """What every router holds, whatever it moves: above all that it moves, seen at both ends and not said by it."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPException
 from itertools import count, cycle
 from pathlib import Path
@@ -23,6 +22,7 @@ from dr.targets.catalogue import TARGET_TYPES
 from dr.targets.flagd import FlagdReads, FlagdTraffic
 from dr.targets.postgresql import Postgresql
 from dr.targets.protocols import Database, Share, TargetConfig, TargetUnreachable, TrafficRouter
+from tests.background import repeating
 from tests.bouncer import APPLICATION, bouncer
 from tests.haproxy import haproxy, started, traffic
 from tests.here import Secrets, opened
@@ -184,26 +184,9 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
-@contextmanager
-def used(site: Site) -> Iterator[list[Exception]]:
+def used(site: Site) -> AbstractContextManager[list[Exception]]:
     """The application reads, or its users visit it, again and again; yields the errors they get."""
-    over = threading.Event()
-    errors: list[Exception] = []
-
-    def run() -> None:
-        while not over.is_set():
-            try:
-                site.use()
-            except ERRORS as error:
-                errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield errors
-    finally:
-        over.set()
-        thread.join(30)
+    return repeating(site.use, expected=ERRORS)
 
 
 @contextmanager

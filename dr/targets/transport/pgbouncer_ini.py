@@ -6,6 +6,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+DEFAULT_PORT: Final = "5432"
+
 Entry = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_]+$")]
 
 
@@ -31,6 +33,27 @@ def point(text: str, wanted: Mapping[str, str]) -> str:
     return "".join(lines)
 
 
+def leading_to(text: str, at: str) -> frozenset[str]:
+    """The entries of [databases], `*` among them, that lead to a HOST:PORT.
+
+    Raises:
+        LookupError: it includes other files, so there may be more.
+    """
+    section, found = "", set()
+    for line in text.splitlines():
+        if head := _SECTION.match(line):
+            section = head.group(1).strip()
+        if line.lstrip().startswith("%include"):
+            raise LookupError("the ini includes other files, which dr does not read")
+        entry = _ANY_ENTRY.match(line)
+        if section == "databases" and entry:
+            settings = {key: value.strip("'") for key, value in _SETTING.findall(line[entry.end() :])}
+            hosts = settings.get("host", "").split(",")
+            if at in {f"{host.strip()}:{settings.get('port', DEFAULT_PORT)}" for host in hosts}:
+                found.add(entry.group(1).strip('"'))
+    return frozenset(found)
+
+
 def _set(settings: str, name: str, value: str) -> str:
     """A connection string with one setting changed, or put in front if it was not there."""
     for setting in _SETTING.finditer(settings):
@@ -41,4 +64,5 @@ def _set(settings: str, name: str, value: str) -> str:
 
 _SECTION: Final = re.compile(r"\s*\[([^\]]*)\]")
 _ENTRY: Final = re.compile(r"\s*([A-Za-z0-9_]+)\s*=\s*")
+_ANY_ENTRY: Final = re.compile(r'\s*("[^"]*"|[^\s=;#"]+)\s*=\s*')
 _SETTING: Final = re.compile(r"(\w+)\s*=\s*('(?:[^']|'')*'|[^\s']*)")

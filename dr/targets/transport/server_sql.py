@@ -101,6 +101,13 @@ _SIGNS: Final[dict[str, Pulse]] = {
 """Before a session there is no SQLSTATE to be had. A server that speaks another language counts as silent."""
 
 
+def seconds_in(value: object, server: str) -> float:
+    """What a query for seconds has given. Raises LookupError: that is no number."""
+    if isinstance(value, int | float):
+        return float(value)
+    raise LookupError(f"{server}: the query gives {value!r}, not a number of seconds")
+
+
 def pulse_of(error: TargetUnreachable) -> Pulse:
     """What an error of connecting says about the server."""
     return next((pulse for words, pulse in _SIGNS.items() if words in str(error)), "silent")
