@@ -1,11 +1,12 @@
 """`dr.toml`: the environments a runbook can be bound to, and the targets each of them has."""
 
+import os
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -23,6 +24,8 @@ from dr.findings import Finding, Place, did_you_mean, explain, text_of, wrong
 from dr.findings import Path as ValuePath
 from dr.targets.catalogue import TARGET_TYPES, types_for
 from dr.targets.protocols import LocalPath, TargetConfig
+
+Declared = TypeVar("Declared", bound=msgspec.Struct)
 
 
 class SigningSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,7 +71,7 @@ class Config:
 
     @property
     def journal_directory(self) -> Path:
-        return self.path.parent / self._settings.journal.directory
+        return Path(_placed(self._settings.journal.directory, self.folder))
 
     @property
     def places(self) -> Places | None:
@@ -83,7 +86,7 @@ class Config:
     @property
     def signing(self) -> SigningSpec | None:
         """Who signs; None: nobody."""
-        return self._settings.signing
+        return self._settings.signing and absolute_paths(self._settings.signing, self.folder)
 
     def signers(self) -> AllowedSigners | None:
         """Whose signatures are accepted; None: the file does not say.
@@ -91,7 +94,7 @@ class Config:
         Raises:
             RunbookWrong: the file with their keys cannot be read.
         """
-        return None if self.signing is None else read_signers(self.folder / self.signing.allowed_signers)
+        return None if self.signing is None else read_signers(Path(self.signing.allowed_signers))
 
     def environment(self, name: str) -> Environment:
         """The environment of that name, its targets validated.
@@ -220,10 +223,26 @@ def place(text: str, path: ValuePath) -> Place:
     return best
 
 
-def absolute_paths(config: TargetConfig, folder: Path) -> TargetConfig:
-    """The same configuration with the paths of local files absolute: a plan is resumed from anywhere."""
-    changes = {name: str(folder / path) for name, path in marked_texts(config, "path")}
+def absolute_paths(config: Declared, folder: Path) -> Declared:
+    """The same configuration with the paths of local files absolute: a plan is resumed from anywhere.
+
+    Those of secrets, too. `~` is the user's home; other paths begin in the folder.
+    """
+    changes: dict[str, object] = {name: _placed(path, folder) for name, path in marked_texts(config, "path")}
+    for name, _ in marked_texts(config, "secret"):
+        found = getattr(config, name)
+        several = isinstance(found, Mapping)
+        changes[name] = {key: _secret(ref, folder) for key, ref in found.items()} if several else _secret(found, folder)
     return msgspec.structs.replace(config, **changes) if changes else config
+
+
+def _placed(path: str, folder: Path) -> str:
+    return str(folder / os.path.expanduser(path))  # noqa: PTH111 - Path's own raises where there is no such user
+
+
+def _secret(reference: str, folder: Path) -> str:
+    scheme, _, path = reference.partition(":")
+    return f"file:{_placed(path, folder)}" if scheme == "file" else reference
 
 
 def _common(names: Sequence[str | int], path: ValuePath) -> list[str | int]:

@@ -157,6 +157,12 @@ class SigningFailed(DrError):
     meaning = "the key that signs the run cannot be used (no agent, wrong passphrase, not allowed); nothing was touched"
 
 
+class JournalUnreadable(DrError):
+    code = "journal-unreadable"
+    exit_status = 24
+    meaning = "the system does not let this user read the journal, or its disk fails; nothing was touched"
+
+
 #: Statuses that no error class stands for.
 PLAIN_STATUSES = (
     (0, "recovered", "the run finished and the steady state held (or the command did what it says)"),

@@ -62,8 +62,9 @@ class Secrets:
         return text
 
     def _from_file(self, reference: str, name: str) -> str:
+        place = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises where there is no such user
         try:
-            with Path(name).expanduser().open(encoding="utf-8") as file:
+            with place.open(encoding="utf-8") as file:
                 content = file.read(LARGEST + 1)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "it is not UTF-8 text"

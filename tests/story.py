@@ -45,7 +45,7 @@ _PLACEHOLDERS = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"), "TIME"),
     (re.compile(r"\b\d\d:\d\d:\d\d\.\d\b"), "HH:MM:SS.s"),
     (re.compile(r"\+ *\d+\.\ds"), "+   0.0s"),
-    (re.compile(r"(recovery time: )\d+\.\d s"), r"\1SECONDS s"),
+    (re.compile(r"(recovery time: )[\d.]+ m?s\b"), r"\1SECONDS s"),
     (re.compile(r"(?<=rounds: )\d+"), "N"),
     (re.compile(r"\bpid \d+\b"), "pid PID"),
     (re.compile(r"\b[0-9a-f]{64}\b|(?<=plan )[0-9a-f]{12}\b|(?<=head )[0-9a-f]{16}\b"), "DIGEST"),

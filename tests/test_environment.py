@@ -3,6 +3,7 @@
 import contextlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from dr.environment import absolute_paths, load_config, place
 from dr.errors import DrError, RunbookWrong, UsageError
 from dr.findings import Place
 from dr.targets.flagd import FlagdFile
+from dr.targets.http_endpoint import HttpApi
 from dr.targets.ssh import SshGroup
 
 TEXT = """\
@@ -209,6 +211,36 @@ def test_a_value_is_found_by_its_line(path: tuple[str, ...], found: tuple[int, i
 def test_a_path_that_may_be_left_out_is_made_absolute_when_it_is_given(tmp_path: Path) -> None:
     group = SshGroup(hosts=("web1",), user="dr", known_hosts="known_hosts", key="keys/dr")
     placed = absolute_paths(group, tmp_path)
-    assert isinstance(placed, SshGroup)
     assert (placed.known_hosts, placed.key) == (f"{tmp_path}/known_hosts", f"{tmp_path}/keys/dr")
-    assert absolute_paths(SshGroup(hosts=("web1",), user="dr", known_hosts="/known"), tmp_path).key is None  # type: ignore[attr-defined]
+    assert absolute_paths(SshGroup(hosts=("web1",), user="dr", known_hosts="/known"), tmp_path).key is None
+
+
+def test_every_path_begins_where_the_file_is_or_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of secrets; a folder that is really called `~` would be a trap. There is no such user as the last."""
+    monkeypatch.setenv("HOME", "/home/oncall")
+    group = SshGroup(
+        hosts=("web1",), user="dr", known_hosts="~/known", key="~nosuchuser/key", passphrase="file:secrets/passphrase"
+    )
+    placed = absolute_paths(group, tmp_path)
+    assert placed.known_hosts == "/home/oncall/known"
+    assert placed.key == f"{tmp_path}/~nosuchuser/key"
+    assert placed.passphrase == f"file:{tmp_path}/secrets/passphrase"
+    api = HttpApi(url="http://edge", bearer="env:TOKEN", secret_headers={"X-A": "file:~/a", "X-B": "ssm:/b"})
+    assert absolute_paths(api, tmp_path) == msgspec.structs.replace(
+        api, secret_headers={"X-A": "file:/home/oncall/a", "X-B": "ssm:/b"}
+    )
+    (tmp_path / "dr.toml").write_text('[journal]\ndirectory = "~/journal"\n[environments.x.targets]\n' + SIGNED)
+    config = load_config(tmp_path / "dr.toml")
+    assert config.journal_directory == Path("/home/oncall/journal")
+    assert config.signing is not None
+    assert config.signing.allowed_signers == f"{tmp_path}/signers"
+    assert config.signing.passphrase == f"file:{tmp_path}/passphrase"
+
+
+SIGNED = """\
+[signing]
+key = "file:id"
+identity = "ada@example.org"
+allowed_signers = "signers"
+passphrase = "file:passphrase"
+"""

@@ -43,6 +43,11 @@ def test_what_was_resolved_is_masked_from_then_on(secrets: Secrets, monkeypatch:
     assert secrets.mask(f"password={SECRET} failed for {SECRET}") == f"password={MASK} failed for {MASK}"
 
 
+def test_the_home_of_nobody_is_told(secrets: Secrets) -> None:
+    with pytest.raises(SecretMissing, match="no such file or directory"):
+        secrets.resolve("file:~nosuchuser/secret")
+
+
 @pytest.mark.parametrize(
     "content, why", [(b"", "the file is empty"), (b"\n", "empty"), (b"\xff", "it is not utf-8 text")]
 )

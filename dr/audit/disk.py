@@ -1,5 +1,6 @@
 """Files and folders that are on stable storage when these functions return."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def create(path: Path, content: bytes) -> None:
         os.close(file)
 
 
+def create_whole(path: Path, content: bytes) -> None:
+    """Create a file that must not exist, whole or not at all, and its name."""
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    replace(path, content)
+
+
 def replace(path: Path, content: bytes) -> None:
     """Put a file there with this content, whole or not at all."""
     part = path.with_name(f"{path.name}.part")
@@ -42,7 +50,17 @@ def write_all(file: int, data: bytes) -> None:
 
 def sync_directory(directory: Path) -> None:
     """Make what was created, renamed or removed in it durable."""
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(directory, os.O_DIRECTORY)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make everything in it durable, but not its own name."""
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
+
+
+def _sync(path: Path, must_be: int = 0) -> None:
+    file = os.open(path, os.O_RDONLY | must_be)
     try:
         os.fsync(file)
     finally:

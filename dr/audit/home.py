@@ -40,7 +40,7 @@ from dr.audit.replicas import HOME_WITHIN, MIRROR_WITHIN, Mirror, ReplicatedJour
 from dr.audit.store import Store
 from dr.audit.stored import StoredRun, Torn
 from dr.core.events import CopyTrusted, Event, HomeLeft, TakenOver
-from dr.errors import HomeUnreachable, JournalBroken, JournalHeld, JournalUnwritable
+from dr.errors import HomeUnreachable, JournalBroken, JournalHeld, JournalUnreadable, JournalUnwritable
 
 MIRROR_READ_WITHIN = 5.0
 """Seconds in which a mirror must have told what it holds, before a run is gone on with."""
@@ -126,7 +126,7 @@ class HomeBook:
             if mirror.late and (late := catch_up(mirror.store, journal.run, local_copy(stored))):
                 wrong.append(f"the mirror {mirror.store.name} is behind: {late}")
         if ended:
-            with suppress(HomeUnreachable, JournalHeld, JournalBroken):  # nothing depends on it
+            with suppress(HomeUnreachable, JournalHeld, JournalBroken, JournalUnreadable):  # nothing depends on it
                 journal.put(whole_key(journal.run), joined(stored.raw()))
         journal.close()
         if home is None:
@@ -211,7 +211,7 @@ class HomeBook:
             whole = agree(stored.run, [here, fetch(self._used, stored.run, here.lines)]).whole
             with contextlib.closing(stored.resume(stored.holder())[0]) as local:
                 adopt(local, here, whole)
-        except (*NOT_STORED, JournalBroken, JournalHeld, JournalUnwritable) as error:
+        except (*NOT_STORED, JournalBroken, JournalHeld, JournalUnreadable, JournalUnwritable) as error:
             self._warn(f"{error}; what is said about {stored.run} is as the local copy has it")
 
     def _let_go(self, error: BaseException, *, ended: bool) -> None:

@@ -9,6 +9,7 @@ One writer holds a lock on the journal file; the kernel releases it when the pro
 """
 
 import errno
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,10 +79,18 @@ class LocalJournal:
     def append(self, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
         self._check_usable()
         head, entries, lines = self._head, [], []
+        first = None
         for draft in drafts:
             entry = Entry(
-                prev=head.hash, seq=head.size, run=self.run, at=draft.at, actor=draft.actor, event=draft.event
+                prev=head.hash,
+                seq=head.size,
+                first=first,
+                run=self.run,
+                at=draft.at,
+                actor=draft.actor,
+                event=draft.event,
             )
+            first = self._head.size
             line = encode_entry(entry)
             head = chain.link(head, line)
             entries.append(entry)
@@ -123,7 +132,8 @@ class LocalJournal:
         self._check_usable()
         if lines:
             head = chain.check(lines, self._head)
-            self._write(chain.joined(lines))
+            for together in chain.writes(lines):
+                self._write(chain.joined(together))
             self._head = head
         for mark in marks:
             self._write_checkpoint(mark)
@@ -137,7 +147,7 @@ class LocalJournal:
         self._check_usable()
         lines = chain.complete((self.directory / JOURNAL).read_bytes())
         known = self.directory / CHECKPOINTS
-        marks = chain.complete(known.read_bytes()) if known.exists() else []
+        marks = chain.marks(known.read_bytes()) if known.exists() else []
         left = [mark for mark in marks if chain.decode_checkpoint(mark).size <= size]
         aside = self.directory / f"aside-{size}-{self._head.hash[:16]}"
         content = chain.joined(lines[:size])
@@ -145,12 +155,22 @@ class LocalJournal:
             replace(aside, chain.joined(lines[size:]))
             replace(aside.with_suffix(".checkpoints"), chain.joined(marks))
             replace(known, chain.joined(left))
-            os.ftruncate(self._file, len(content))
-            os.fsync(self._file)
+            self._replace(content)
         except OSError as error:
             raise unwritable(self.run, self.directory / JOURNAL, error, started=True) from error
         self._offset = len(content)
         self._head = chain.check(lines[:size])
+
+    def _replace(self, content: bytes) -> None:
+        """Put another file in the place of this one, and lock it. Who waits for the lock of the old one cannot write.
+
+        (Not cut short: a power cut could leave zeros in what is cut off and the old size, which looks like tampering.)
+        """
+        replace(self.directory / JOURNAL, content)
+        file = os.open(self.directory / JOURNAL, os.O_RDWR | os.O_APPEND)
+        os.close(self._file)
+        self._file = file
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def close(self) -> None:
         """Give the lock back. Harmless when repeated."""
@@ -193,8 +213,12 @@ class LocalJournal:
 
 
 def _cut_unfinished(file: int) -> None:
-    """Cut off a last line that has no end: the next one would be written onto it, and neither could be read."""
+    """Cut off a last line that has no end: the next one would be written onto it, and neither could be read.
+
+    What is left is synced before the next one comes: it may have been written by a process that was killed before its
+    sync, and of two lines that are not synced a power cut may leave the second and a part of the first.
+    """
     content = os.pread(file, os.fstat(file).st_size, 0)
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.ftruncate(file, whole)
+    if content:
+        os.ftruncate(file, chain.finished(content))
+        os.fsync(file)

@@ -1,5 +1,6 @@
 """The keys that sign checkpoints: in the operator's SSH agent, in a file, or in AWS KMS for unattended drills."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,8 @@ def open_key(reference: str, folder: Path, passphrase: Callable[[], str]) -> Key
         case "file":
             from dr.audit.key_file import read_key
 
-            return read_key(folder / Path(name).expanduser(), passphrase)
+            place = os.path.expanduser(name)  # noqa: PTH111 - Path's own raises where there is no such user
+            return read_key(folder / place, passphrase)
         case _:
             from dr.audit.kms import find_key as find_kms_key
 

@@ -178,6 +178,12 @@ def is_dead(holder: Holder, mine: Path) -> bool:
     return stored.directory == mine or (stored.exists() and not stored.is_held())
 
 
+def _is_at_work(holder: Holder) -> bool:
+    """Whether a process is known to be alive: it is on this machine, and has the kernel's lock of its run."""
+    stored = StoredRun(Path(holder.directory))
+    return holder.host == this_host() and stored.exists() and stored.is_held()
+
+
 def _refusal(environment: str, lock: Lock, run: str) -> EnvironmentHeld | JournalHeld:
     """The error of a process of `run` that finds another one in its place."""
     holder = lock.holder
@@ -187,10 +193,14 @@ def _refusal(environment: str, lock: Lock, run: str) -> EnvironmentHeld | Journa
             stands="nothing was touched",
             hint=f"wait until that process has ended; if it is surely gone: dr resume {run} --take-over",
         )
-    now = "no process works on it now" if lock.closed else f"last held by {holder.who}"
+    what = f"the run {holder.run} has not ended on the environment {environment}: taken {holder.at}, "
+    stands = "nothing was touched; no run was started"
+    if _is_at_work(holder):
+        hint = f"dr show {holder.run}   (and wait until that process has ended)"
+        return EnvironmentHeld(f"{what}{holder.who} is working on it", stands=stands, hint=hint)
     return EnvironmentHeld(
-        f"the run {holder.run} has not ended on the environment {environment}: taken {holder.at}, {now}",
-        stands="nothing was touched; no run was started",
+        what + ("no process works on it now" if lock.closed else f"last held by {holder.who}"),
+        stands=stands,
         hint=f"dr show {holder.run}, then dr resume {holder.run}   (or dr rollback {holder.run}; "
         "if nobody can go on with it, add --take-over)",
     )

@@ -25,7 +25,6 @@ def begun(stored: StoredRun) -> tuple[Plan, e.Entry]:
         NoSuchRun: the run was never started.
         PlanChanged: the stored plan is not the one the run was started with.
     """
-    raw = stored.plan()
     first = next(stored.entries(), None)
     if first is None and (marks := stored.checkpoints()):
         raise JournalBroken(
@@ -39,6 +38,7 @@ def begun(stored: StoredRun) -> tuple[Plan, e.Entry]:
             stands="nothing was touched by it",
             hint="start a new one: dr run",
         )
+    raw = stored.plan()
     if digest(raw) != first.event.plan:
         raise PlanChanged(
             f"the stored plan of {stored.run} is not the one it was started with",

@@ -20,7 +20,7 @@ from dr.audit.journal import Draft, LocalJournal
 from dr.audit.store import FateUnknown, Store, Taken
 from dr.audit.stored import StoredRun
 from dr.core.events import CopyLate, Entry, Event, encode_entry
-from dr.errors import HomeUnreachable, JournalBroken, JournalHeld, JournalUnwritable
+from dr.errors import HomeUnreachable, JournalBroken, JournalHeld, JournalUnreadable, JournalUnwritable
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Mirror:
                 return
             try:
                 future.set_result(work())
-            except (*NOT_STORED, Taken, JournalBroken) as error:
+            except (*NOT_STORED, Taken, JournalBroken, JournalUnreadable) as error:
                 self.late = str(error)
                 future.set_exception(error)
 
@@ -75,7 +75,7 @@ def in_time(mirror: Mirror, future: Future[T], within: float = MIRROR_WITHIN) ->
         return future.result(timeout=within)
     except Late:
         mirror.late = f"no answer within {within:g} s"
-    except (*NOT_STORED, Taken, JournalBroken, CancelledError):
+    except (*NOT_STORED, Taken, JournalBroken, JournalUnreadable, CancelledError):
         pass  # the mirror's thread has noted why
     return None
 

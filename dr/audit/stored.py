@@ -1,6 +1,7 @@
 """A run as it stands on the disk: read, judged, and opened again for writing."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -12,11 +13,11 @@ import msgspec
 
 from dr.audit import chain
 from dr.audit.allowed_signers import AllowedSigners
-from dr.audit.disk import create, sync_directory, unwritable
+from dr.audit.disk import replace, unwritable
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, LocalJournal
 from dr.audit.verdict import Verdict, judge
 from dr.core.events import Entry, decode_entry
-from dr.errors import JournalBroken, JournalHeld
+from dr.errors import JournalBroken, JournalHeld, JournalUnreadable
 
 BLOCK = 1 << 18
 HOLDER = "holder"
@@ -28,7 +29,7 @@ LOOK_EVERY = 0.01
 
 
 class Torn(msgspec.Struct, frozen=True):
-    """An unfinished last line, as a crash in the middle of a write leaves it.
+    """What a crash in the middle of a write leaves at the end: an unfinished line, or some with a hole in them.
 
     Nothing was done on the strength of it (safety rule 1).
     """
@@ -54,7 +55,7 @@ class StoredRun(msgspec.Struct, frozen=True):
     def checkpoint_lines(self) -> tuple[bytes, ...]:
         """The raw lines of the checkpoints; none when there is no file yet. An unfinished last line is left out."""
         path = self.directory / CHECKPOINTS
-        return tuple(chain.complete(self._read(CHECKPOINTS))) if path.exists() else ()
+        return tuple(chain.marks(self._read(CHECKPOINTS))) if path.exists() else ()
 
     def checkpoints(self) -> tuple[chain.Checkpoint, ...]:
         """The checkpoints; their signatures are not judged here.
@@ -121,7 +122,8 @@ class StoredRun(msgspec.Struct, frozen=True):
     def holder(self) -> str:
         """Who wrote to the journal last, for messages: `pid 123 on host`."""
         try:
-            return (self.directory / HOLDER).read_text(encoding="utf-8").strip() or UNKNOWN_HOLDER
+            told = (self.directory / HOLDER).read_text(encoding="utf-8")
+            return told.strip("\0\n") or UNKNOWN_HOLDER  # it is not synced, so a power cut may leave zeros
         except (OSError, UnicodeDecodeError):
             return UNKNOWN_HOLDER
 
@@ -159,9 +161,8 @@ class StoredRun(msgspec.Struct, frozen=True):
             lock(file, self)
             head, torn = self.verify()
             offset = os.fstat(file).st_size
-            if torn is not None:
-                offset -= torn.bytes
-                _set_aside(self, file, torn, offset)
+            offset -= torn.bytes if torn else 0
+            _settle(self, file, torn, offset)
             write_holder(self.directory, who)
         except BaseException:
             os.close(file)
@@ -174,7 +175,7 @@ class StoredRun(msgspec.Struct, frozen=True):
                 while block := file.read(BLOCK):
                     yield block
         except OSError as error:
-            raise _broken(self.run, f"{JOURNAL} cannot be read: {error.strerror}") from error
+            raise _unread(self.run, JOURNAL, error) from error
 
     def _own_checkpoints(self) -> tuple[chain.Checkpoint, ...]:
         found = self.checkpoints()
@@ -187,7 +188,7 @@ class StoredRun(msgspec.Struct, frozen=True):
         try:
             return (self.directory / name).read_bytes()
         except OSError as error:
-            raise _broken(self.run, f"{name} cannot be read: {error.strerror}") from error
+            raise _unread(self.run, name, error) from error
 
 
 def lock(file: int, stored: StoredRun) -> None:
@@ -206,20 +207,17 @@ def lock(file: int, stored: StoredRun) -> None:
     )
 
 
-def _set_aside(stored: StoredRun, file: int, torn: Torn, offset: int) -> None:
-    """Keep the unfinished bytes in a file of their own, then cut them off the journal.
+def _settle(stored: StoredRun, file: int, torn: Torn | None, offset: int) -> None:
+    """Make durable what is there: a process may have written it that was killed before its sync.
 
-    The name tells them from another unfinished line in the same place, which two crashes in a row can leave. A crash in
-    here changes nothing: the file gets its name when it is whole.
+    What is unfinished behind `offset` is kept in a file of its own, and then cut off. Its name tells it from another
+    one in the same place, which two crashes in a row can leave. A crash in here changes nothing: the file gets its name
+    when it is whole.
     """
     try:
-        whole = stored.directory / f"torn-{torn.seq}-{torn.sha256[:16]}"
-        part = whole.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        create(part, os.pread(file, torn.bytes, offset))
-        part.rename(whole)
-        sync_directory(stored.directory)
-        os.ftruncate(file, offset)
+        if torn is not None:
+            replace(stored.directory / f"torn-{torn.seq}-{torn.sha256[:16]}", os.pread(file, torn.bytes, offset))
+            os.ftruncate(file, offset)
         os.fsync(file)
     except OSError as error:
         raise unwritable(stored.run, stored.directory / JOURNAL, error, started=True) from error
@@ -233,6 +231,17 @@ def write_holder(directory: Path, who: str) -> None:
     """Note who has the journal, for messages; the lock is what counts."""
     with contextlib.suppress(OSError):
         (directory / HOLDER).write_text(who + "\n", encoding="utf-8")
+
+
+def _unread(run: str, name: str, error: OSError) -> JournalBroken | JournalUnreadable:
+    """The error of a file that is not there or is none; of one that the system keeps from us nothing is known."""
+    if error.errno not in {errno.EACCES, errno.EPERM, errno.EIO}:
+        return _broken(run, f"{name} cannot be read: {error.strerror}")
+    return JournalUnreadable(
+        f"the journal of {run} cannot be read: {name}: {error.strerror}",
+        stands="nothing was touched",
+        hint="again as a user who may read it",
+    )
 
 
 def _broken(run: str, what: str) -> JournalBroken:

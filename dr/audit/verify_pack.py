@@ -48,6 +48,24 @@ class Signed(NamedTuple):
     at: str
 
 
+def finished(journal: bytes) -> bytes:
+    """The journal without what a crash has left unfinished at its end.
+
+    After a power cut that is also a line in which bytes are missing (zeros stand in their place), with what was written
+    together with it. A line behind it that was written later shows that the bytes were there once.
+    """
+    whole = journal[: journal.rfind(b"\n") + 1]
+    if b"\0" not in whole:
+        return whole
+    begin = whole.rfind(b"\n", 0, whole.index(b"\0")) + 1
+    hole = whole.count(b"\n", 0, begin)
+    for line in whole[begin:].split(b"\n")[:-1]:
+        together = re.match(rb'\{"prev":"[0-9a-f]{64}","seq":[0-9]+,"first":([0-9]{1,18}),', line)
+        if b"\0" not in line and not (together and int(together[1]) <= hole):
+            return whole
+    return whole[:begin]
+
+
 def entries_of(journal: bytes) -> tuple[list[Any], list[str]]:
     """The entries, and the head of the chain before each of them and after the last."""
     entries, heads = [], ["0" * 64]
@@ -142,7 +160,10 @@ def signed_by(line: bytes, run: str, heads: list[str], allowed: Path | None) -> 
 def signatures(marks: bytes, run: str, heads: list[str], allowed: Path | None) -> tuple[list[Signed], list[str]]:
     """The checkpoints with a good signature, by size; and what is wrong with the others."""
     signed, wrong = [], []
-    for number, line in enumerate(marks.split(b"\n")[:-1], 1):
+    lines = marks.split(b"\n")[:-1]
+    if lines and b"\0" in lines[-1]:  # unfinished, as the last line of a journal
+        del lines[-1]
+    for number, line in enumerate(lines, 1):
         try:
             mark = signed_by(line, run, heads, allowed)
             signed += [mark] if mark else []
@@ -180,7 +201,8 @@ def judge(folder: Path, allowed: Path | None) -> int:
     if absent:
         return verdict(INCOMPLETE, absent)
     try:
-        entries, heads = entries_of(there["journal.jsonl"])
+        journal = finished(there["journal.jsonl"])
+        entries, heads = entries_of(journal)
         check_plan(there["plan.json"], entries)
     except Wrong as error:
         return verdict(TAMPERED, [str(error)])
@@ -189,7 +211,7 @@ def judge(folder: Path, allowed: Path | None) -> int:
         why = ", but there are checkpoints: all of it was cut off" if cut else ""
         return verdict(TAMPERED if cut else INCOMPLETE, [f"journal.jsonl: it holds no entry{why}"])
     say(f"{entries[0].get('run')}: {len(entries)} entries, head {heads[-1]}")
-    if not there["journal.jsonl"].endswith(b"\n"):
+    if journal != there["journal.jsonl"]:
         say("an unfinished entry stands at the end, as a crash leaves it; nothing was done for it")
     if entries[-1]["event"].get("type") != "run-ended":
         say("the run has not ended: it was stopped or killed there, or what came after was cut off")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dr.audit.allowed_signers import AllowedSigners
+from dr.audit.disk import create_whole
 from dr.audit.here import Book
 from dr.audit.replay import Folded, begun, fold
 from dr.audit.stored import StoredRun
@@ -23,6 +24,7 @@ from dr.errors import (
     DrError,
     EvidenceIncomplete,
     JournalBroken,
+    JournalUnreadable,
     NoSuchRun,
     SigningFailed,
     Unverifiable,
@@ -94,7 +96,8 @@ def verify(
             errors.append(error)
         except DrError as error:
             errors.append(error)
-            click.echo(f"{stored.run}: BROKEN [{error.code}] {error.what}")
+            word = "UNREADABLE" if isinstance(error, JournalUnreadable) else "BROKEN"
+            click.echo(f"{stored.run}: {word} [{error.code}] {error.what}")
     try:
         ledger = found.compare_ledger()
         raise_difference("the ledger", "dr audit sync --all", [ledger] if ledger else [])
@@ -126,8 +129,7 @@ def export(
     pack, verdict = make(stored, signers(config, allowed_signers))
     path = output or Path(f"{stored.run}.tar.gz")
     try:
-        with path.open("xb") as file:
-            file.write(pack)
+        create_whole(path, pack)
     except OSError as error:
         raise UsageError(
             f"the pack cannot be written: {path}: {error.strerror}", stands="the run was only read"
@@ -229,10 +231,15 @@ def _raise_worst(errors: list[DrError]) -> None:
     """What to say of all runs together: the worst that was found, and of how many of them."""
     incomplete = [error for error in errors if isinstance(error, EvidenceIncomplete)]
     unverifiable = [error for error in errors if isinstance(error, Unverifiable)]
-    broken = len(errors) - len(incomplete) - len(unverifiable)
+    unreadable = [error for error in errors if isinstance(error, JournalUnreadable)]
+    broken = len(errors) - len(incomplete) - len(unverifiable) - len(unreadable)
     if broken:
         raise JournalBroken(
             f"{broken} of the runs do not verify", stands="nothing was touched", hint="dr audit verify RUN"
+        )
+    if unreadable:
+        raise JournalUnreadable(
+            f"{len(unreadable)} of the runs cannot be read", stands="nothing was touched", hint=unreadable[0].hint
         )
     if incomplete:
         raise EvidenceIncomplete(

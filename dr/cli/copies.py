@@ -8,7 +8,7 @@ import click
 from dr.audit.comparison import Comparison
 from dr.cli.journal import book, journal_option
 from dr.cli.options import config_option
-from dr.errors import EvidenceIncomplete, JournalBroken, JournalHeld, UsageError
+from dr.errors import EvidenceIncomplete, JournalBroken, JournalHeld, JournalUnreadable, UsageError
 
 
 @click.command(epilog="\b\nExamples:\n  dr audit sync latest\n  dr audit sync --all")
@@ -29,7 +29,7 @@ def sync(run_name: str | None, every: bool, journal: Path | None, config: Path) 
         try:
             for line in found.sync(stored):
                 click.echo(f"{stored.run}: {line}")
-        except (JournalBroken, JournalHeld) as error:
+        except (JournalBroken, JournalHeld, JournalUnreadable) as error:
             if not every:
                 raise
             broken += 1

@@ -119,6 +119,8 @@ def book_to_read(config: Path, journal: Path | None) -> Book:
     ctx = click.get_current_context()
     named = [ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("journal", "home")]
     if journal is not None and named == [True, False]:
+        if not journal.exists():  # mistyped: a journal without runs would verify
+            raise UsageError(f"there is no directory {journal.absolute()}", stands="nothing was touched")
         return HereBook(LocalBook(_checked(journal)))
     return book(config, journal)
 

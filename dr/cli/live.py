@@ -98,7 +98,7 @@ class Live:
 
     def recorded(self, entries: Sequence[e.Entry]) -> None:
         for entry in entries:
-            if isinstance(entry.event, e.RunStarted):
+            if isinstance(entry.event, e.RunStarted | e.RunResumed):
                 self._console.print(begun(entry), soft_wrap=True)
             if not self._happened(entry.event):
                 self._console.print(Text(f"{clock(entry.at)}  {sentence(entry.event)}", style="dim"))

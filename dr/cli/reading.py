@@ -13,9 +13,10 @@ from dr.cli.options import as_typed_here, config_option, run_argument, signers_o
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
+from dr.report.axis import span
 from dr.report.timeline import Measured, timeline
-from dr.report.verdict import met, rpo_standing
-from dr.report.words import answer_command, clock, plan_lines, sentence, signer, standing
+from dr.report.verdict import met, rpo_standing, took
+from dr.report.words import answer_command, clock, plan_lines, printable, sentence, signer, standing
 
 
 @click.command(epilog="\b\nExamples:\n  dr runs\n  dr runs --json | jq .")
@@ -56,7 +57,8 @@ def show(run_name: str, report: Path | None, allowed_signers: Path | None, journ
     assert isinstance(folded.first.event, e.RunStarted)
     click.echo("\n".join(plan_lines(folded.plan, folded.first.event.plan, signer(folded.first))) + "\n")
     for entry in stored.entries():
-        click.echo(f"{entry.seq:5}  {clock(entry.at)}  {entry.actor:10}  {sentence(entry.event)}")
+        click.echo(f"{entry.seq:5}  {clock(entry.at)}  {printable(entry.actor):10}  {sentence(entry.event)}")
+    stored.judge(None)  # what was changed is shown, and then said to be; who signed it is for `audit verify`
     click.echo(f"\n{stored.run}: {_stands(stored, folded)}")
     measured = timeline(folded.plan, stored.entries()).measured
     for line in (*_recovery_time(measured), *_recovery_point(measured)):
@@ -65,7 +67,8 @@ def show(run_name: str, report: Path | None, allowed_signers: Path | None, journ
         again = f"dr {command} {stored.run}"
         if isinstance(folded.state, s.Paused):
             again = answer_command(stored.run, folded.state.question)
-        click.echo(f"next: {as_typed_here(again)}")
+        alone = " --journal " in (typed := as_typed_here(again))
+        click.echo(f"next: {typed}{'   (unless this is a copy)' if alone else ''}")
     if report is not None:
         from dr.report.folder import PAGE, write_report  # only for the few who want a folder
 
@@ -108,12 +111,11 @@ def _recovery_time(measured: Measured) -> Iterator[str]:
         since = "the start of the run" if measured.detected is None else "detection"
         verdict = met(measured)
         goal = f"; objective {measured.rto}: {verdict}" if verdict else ""
-        least = "at least " if measured.set_back else ""
-        yield f"actual recovery time: {least}{measured.recovery_time:.1f} s from {since}{goal}"
+        yield f"actual recovery time: {took(measured, measured.recovery_time)} from {since}{goal}"
 
 
 def _recovery_point(measured: Measured) -> Iterator[str]:
     """How much was lost at most, beside its objective."""
     if measured.lost_at_most is not None:
         goal = f"; objective {measured.rpo}: {rpo_standing(measured)}" if measured.rpo is not None else ""
-        yield f"actual recovery point: at most {measured.lost_at_most:.1f} s of writes lost{goal}"
+        yield f"actual recovery point: at most {span(measured.lost_at_most)} of writes lost{goal}"

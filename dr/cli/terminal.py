@@ -53,11 +53,11 @@ def _line(entry: e.Entry, elapsed: str) -> str:
     # A question itself is the last thing said.
     words = f"paused on {event.question.step}" if isinstance(event, e.Paused) else sentence(event)
     line = f"{clock(entry.at)}  {elapsed}  {words}"
-    return f"{begun(entry)}\n{line}" if isinstance(event, e.RunStarted) else line
+    return f"{begun(entry)}\n{line}" if isinstance(event, e.RunStarted | e.RunResumed) else line
 
 
 def begun(entry: e.Entry) -> str:
-    """The first thing said of a run: its name, and what to type should everything else be lost."""
+    """The first thing said of a run, for it may have been called `latest`: its name, and what to type after a crash."""
     return f"run {entry.run}   (should this process die: {as_typed_here(f'dr resume {entry.run}')})"
 
 

@@ -271,13 +271,16 @@ def _map_evidence(value: object, change: Callable[[str], str]) -> object:
     return value
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the journal. The field order is the byte order and part of the format."""
 
     prev: str
     """SHA-256 of the raw bytes of the previous line, without its newline, in hex; of the first: `GENESIS`."""
     seq: int
     """Counts from 0."""
+    first: int | None = None
+    """Number of the first entry that was written together with this one; None: this is it. What a power cut leaves of
+    a write may have a hole in it: so what is behind the hole says that it was never synced (`dr.audit.chain.split`)."""
     run: str
     at: str
     """UTC with microseconds, ISO 8601."""

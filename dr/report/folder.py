@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from dr.audit.allowed_signers import AllowedSigners
+from dr.audit.disk import sync_directory, sync_tree
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
 from dr.audit.replay import begun
 from dr.audit.stored import StoredRun
@@ -50,7 +51,9 @@ def write_report(
             made = Path(work) / "report"
             made.mkdir(mode=0o750)  # no more open than the journal is
             _fill(made, copy(stored, made / "runs" / stored.run), exhibits, signers)
+            sync_tree(made)
             made.rename(folder)
+            sync_directory(folder.parent)
     except OSError as error:
         raise UsageError(
             f"the report cannot be written: {error.filename2 or error.filename or folder}: {error.strerror}",

@@ -239,11 +239,11 @@ def _short(value: object) -> str:
     if isinstance(value, Mapping):
         text = "{" + facts(value) + "}"
     elif isinstance(value, list | tuple):
-        text = "; ".join(_short(item) for item in value[:FIRST]) + ("; …" if len(value) > FIRST else "")
+        text = "; ".join(_short(item) for item in value[:FIRST]) + ("; …" if len(value) > FIRST else "") or "none"
     elif value is None or isinstance(value, bool):
         text = {None: "none", True: "yes", False: "no"}[value]
     elif isinstance(value, float):
-        text = f"{value:.3g}"
+        text = f"{value:.3g}" if "e+" not in f"{value:.3g}" else f"{value:.0f}"  # nobody counts seconds with exponents
     else:
         text = str(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

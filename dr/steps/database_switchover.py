@@ -222,7 +222,9 @@ class _Change:
         """
         self._within(self._step.hold)
         try:
-            self._new.catch_up(self._old.stop())
+            position = self._old.stop()
+            self._old.fence()  # it is there; but what made it may have been killed before it was on the disk
+            self._new.catch_up(position)
         except (TargetUnreachable, Refused) as error:
             self._within(self._here.remaining())
             self._reversed().reinstate(new, "fenced")

@@ -185,7 +185,7 @@ class _Seen(msgspec.Struct, frozen=True):
         return any(answer.status == STILL_RUNNING for answer in self.answers)
 
     def why(self, host: str) -> str:
-        return next(_words(answer) for answer in self.answers if answer.host == host)
+        return next(_words(answer, name=False) for answer in self.answers if answer.host == host)
 
     def words(self, needed: int) -> str:
         others = [_words(answer) for answer in self.answers if answer.status != IN_PLACE]

@@ -139,11 +139,13 @@ def test_a_line_of_another_form_is_refused_in_words(line: bytes, why: str) -> No
     assert broken.value.why.startswith(why)
 
 
-@given(st.binary(), st.integers(1, 40))
+@given(st.binary() | st.lists(st.sampled_from([b"\0", b"\n", b"a", LINES[0]])).map(b"".join), st.integers(1, 40))
 def test_lines_are_the_same_whatever_the_blocks_they_are_read_in(content: bytes, size: int) -> None:
     blocks = [content[at : at + size] for at in range(0, len(content), size)]
     tail: list[bytes] = []
     lines = list(chain.split(blocks, tail))
 
+    assert lines == list(chain.split([content], []))
     assert b"\n".join([*lines, *(tail or [b""])]) == content
-    assert all(b"\n" not in line for line in [*lines, *tail])
+    assert all(b"\n" not in line for line in lines)
+    assert all(b"\n" not in text or b"\0" in text for text in tail)

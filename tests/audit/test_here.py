@@ -26,8 +26,10 @@ def begin(place: Path, size: int, run: str = RUN) -> tuple[HereBook, Journal]:
 
 def test_a_second_run_on_an_environment_is_refused_until_the_first_has_ended(place: Path) -> None:
     opened, journal = begin(place, 29)
-    with pytest.raises(EnvironmentHeld, match=f"{RUN} has not ended on the environment {DRILL}.*last held by {ME}"):
+    said = f"{RUN} has not ended on the environment {DRILL}.*{ME} is working on it"
+    with pytest.raises(EnvironmentHeld, match=said) as refused:
         begin(place, 1, OTHER)
+    assert refused.value.hint == f"dr show {RUN}   (and wait until that process has ended)"
     assert [stored.run for stored in opened.runs()] == [RUN]
     write(journal, drafts()[29:])
     opened.leave(journal, ended=True)
@@ -37,8 +39,9 @@ def test_a_second_run_on_an_environment_is_refused_until_the_first_has_ended(pla
 def test_a_run_that_was_killed_keeps_its_environment_and_is_gone_on_with(place: Path) -> None:
     opened, journal = begin(place, 5)
     journal.close()
-    with pytest.raises(EnvironmentHeld):
+    with pytest.raises(EnvironmentHeld) as refused:
         begin(place, 1, OTHER)
+    assert f"then dr resume {RUN}" in refused.value.hint
     journal, torn = opened.resume(opened.find("latest"), ME)
     assert torn is None
     assert len(lines(opened.find(RUN))) == 5

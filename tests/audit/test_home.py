@@ -223,11 +223,12 @@ def test_a_second_run_on_an_environment_is_refused_until_the_first_has_ended(
     for machine in (here, there):
         with pytest.raises(EnvironmentHeld, match=RUN) as caught:
             machine.book().create(OTHER, PLAN, DRILL, ME)
-        assert f"dr resume {RUN}" in caught.value.hint
+        assert f"dr show {RUN}" in caught.value.hint
         assert not machine.stored(OTHER).directory.exists()
     book.leave(journal, ended=False)
-    with pytest.raises(EnvironmentHeld, match="no process works on it now"):
+    with pytest.raises(EnvironmentHeld, match="no process works on it now") as caught:
         there.book().create(OTHER, PLAN, DRILL, ME)
+    assert f"dr resume {RUN}" in caught.value.hint
     assert not home.keys(f"runs/{OTHER}/")
     journal, _ = (book := here.book()).resume(here.stored(), ME)
     write(journal, drafts()[29:])

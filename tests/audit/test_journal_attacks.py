@@ -1,14 +1,16 @@
 """Attacks on a journal on a real disk, and lines that a crash left unfinished."""
 
 import os
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 
+from dr.audit import verify_pack
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
 from dr.audit.stored import StoredRun
-from dr.errors import JournalBroken, JournalUnwritable
+from dr.errors import JournalBroken, JournalUnreadable, JournalUnwritable
 from tests.audit.written import ME, drafts, file_of, write
 
 
@@ -140,13 +142,69 @@ def test_an_unfinished_last_line_is_recognised_kept_aside_and_gone_on_from_at_ev
         journal, torn = stored.resume(ME)
         journal.append(drafts()[complete:])
         journal.close()
-        assert file_of(stored).read_bytes() == whole + last
+        assert [entry.event for entry in stored.entries()] == [draft.event for draft in drafts()]
         kept = list(stored.directory.glob("torn-*"))
         assert [path.read_bytes() for path in kept] == ([unfinished] if unfinished else [])
         for path in kept:
             assert torn
             assert path.name == f"torn-{complete}-{torn.sha256[:16]}"
             path.unlink()
+
+
+def test_zeros_in_an_entry_are_unfinished_only_in_the_last_write(stored: StoredRun) -> None:
+    """So a power cut leaves it (`tests/power.py`); anywhere else it is damage, and named. Both verifiers agree."""
+    (stored.directory / CHECKPOINTS).unlink()
+    whole = file_of(stored).read_bytes()
+    ends = [at for at, byte in enumerate(whole) if byte == ord("\n")]
+    for at in [*range(0, len(whole), 7), *ends]:
+        holed = whole[:at] + b"\0" + whole[at + 1 :]
+        file_of(stored).write_bytes(holed)
+        number = whole[:at].count(b"\n")
+        if number < 28:  # the last two were written together
+            assert verify_pack.finished(holed) == holed
+            with pytest.raises(JournalBroken, match=rf"entry {number}:|entry {number + 1}:"):
+                stored.verify()
+        else:
+            head, torn = stored.verify()
+            assert head.size == number
+            assert torn is not None
+            assert torn.bytes == len(holed) - len(verify_pack.finished(holed))
+            assert len(list(stored.raw())) == len(list(stored.entries())) == number
+
+
+def test_zeros_behind_which_a_checkpoint_knows_entries_are_seen(stored: StoredRun) -> None:
+    """Who signs knows what was synced."""
+    whole = file_of(stored).read_bytes()
+    file_of(stored).write_bytes(whole[:-20] + bytes(10) + whole[-10:])
+    with pytest.raises(JournalBroken, match="entry 29: the journal ends here"):
+        stored.verify()
+
+
+def test_a_forged_line_behind_zeros_that_was_not_written_with_them_is_seen(stored: StoredRun) -> None:
+    (stored.directory / CHECKPOINTS).unlink()
+    *lines, last = file_of(stored).read_bytes().splitlines(keepends=True)
+    for forged in (last.replace(b'"first":28', b'"first":29'), b"{}\n", b"nonsense\n"):
+        holed = b"".join([*lines[:-1], lines[-1][:-9], bytes(8), b"\n", forged])
+        file_of(stored).write_bytes(holed)
+        assert verify_pack.finished(holed) == holed
+        with pytest.raises(JournalBroken, match=r"entry 28: |entry 29: "):
+            stored.verify()
+
+
+def test_a_checkpoint_with_a_hole_is_left_out_only_at_the_end(stored: StoredRun) -> None:
+    path = stored.directory / CHECKPOINTS
+    mark = path.read_bytes()
+    holed = mark[:50] + bytes(20) + mark[70:]
+    path.write_bytes(mark + holed)
+    assert len(stored.checkpoints()) == 1
+    journal, _ = stored.resume(ME)
+    journal.checkpoint("later", "ada")
+    journal.close()
+    assert [item.at for item in stored.checkpoints()] == ["2023-05-15T14:00:00.000000Z", "later"]
+
+    path.write_bytes(holed + mark)
+    with pytest.raises(JournalBroken, match=r"checkpoints\.jsonl cannot be read"):
+        stored.verify()
 
 
 def test_two_crashes_in_the_same_place_leave_two_unfinished_lines(stored: StoredRun) -> None:
@@ -185,3 +243,16 @@ def test_an_unfinished_line_that_cannot_be_kept_stays_where_it_is(stored: Stored
         stored.resume(ME)
     assert file_of(stored).read_bytes() == content
     assert not stored.is_held()
+
+
+@pytest.mark.parametrize(
+    "name, call", [(PLAN, StoredRun.plan), (JOURNAL, StoredRun.verify), (CHECKPOINTS, StoredRun.verify)]
+)
+def test_what_the_system_does_not_let_us_read_is_not_called_tampered_with(
+    stored: StoredRun, name: str, call: Callable[[StoredRun], object]
+) -> None:
+    """The first byte of that link's target nobody can read: EIO, as of a failing disk."""
+    (stored.directory / name).unlink(missing_ok=True)
+    (stored.directory / name).symlink_to("/proc/self/mem")
+    with pytest.raises(JournalUnreadable, match=f"{name}: Input/output error"):
+        call(stored)

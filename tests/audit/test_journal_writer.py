@@ -80,6 +80,12 @@ def test_a_second_writer_is_refused_while_the_first_one_lives_and_not_after(plac
     assert run.holder() == ME
 
 
+def test_a_holder_whose_name_a_power_cut_has_taken_is_unknown(stored: StoredRun) -> None:
+    for left in (bytes(16), b""):
+        (stored.directory / "holder").write_bytes(left)
+        assert stored.holder() == "an unknown process"
+
+
 def test_everything_that_was_said_to_be_durable_is_there_after_a_kill(place: Path, holder: Holder) -> None:
     said = [holder.append() for _ in range(10)]
     holder.kill()

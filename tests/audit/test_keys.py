@@ -49,6 +49,11 @@ def test_an_absolute_file_and_one_at_home_are_found(keyring: Keyring, monkeypatc
         assert open_key(reference, Path("/nowhere"), passphrase).public == keyring.key("bob").public
 
 
+def test_a_file_in_the_home_of_nobody_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SigningFailed, match="~nosuchuser/id cannot be read"):
+        open_key("file:~nosuchuser/id", tmp_path, passphrase)
+
+
 def test_an_agent_is_asked_for_its_key(keyring: Keyring, tmp_path: Path) -> None:
     public = keyring.key("alice").public
     with ssh_agent(tmp_path, [keyring.path("alice")]):

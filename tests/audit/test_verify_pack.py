@@ -415,6 +415,15 @@ def test_an_unfinished_entry_is_told(pack: Pack, capsys: pytest.CaptureFixture[s
     assert "an unfinished entry stands at the end" in capsys.readouterr().out
 
 
+def test_what_a_power_cut_left_with_holes_is_told(pack: Pack, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the journal and of the checkpoints; that of the journal's lines in one write, see `test_journal_attacks`."""
+    for name in ("journal.jsonl", "checkpoints.jsonl"):
+        with (pack.folder / name).open("ab") as file:
+            file.write(b'{"' + bytes(500) + b'"}\n')
+    assert pack.verify() == verify_pack.WELL
+    assert "an unfinished entry stands at the end" in capsys.readouterr().out
+
+
 def test_a_second_signature_of_the_same_entries_is_told(
     pack: Pack, run: Bytes, keyring: Keyring, capsys: pytest.CaptureFixture[str]
 ) -> None:

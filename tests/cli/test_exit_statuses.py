@@ -1,6 +1,7 @@
 """Every exit status of the table is one that a real process ends with."""
 
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -128,6 +129,21 @@ def signed(folder: Path, *then: str, without: str = "", key: str = "key") -> int
     return dr(folder, *then).status if then else status
 
 
+def kept_from_us(folder: Path) -> int:
+    """Another user's journal. Root is one, too, without the right to read what is not its own."""
+    assert scenario(folder) == 0
+    [plan] = folder.glob("journal/runs/*/plan.json")
+    plan.chmod(0)
+    rights = "-dac_override,-dac_read_search"
+    on = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
+    every = dr(folder, "audit", "verify", "--all", on=on)
+    assert "UNREADABLE [journal-unreadable]" in every.out
+    assert "Permission denied" in every.out
+    assert "does not verify" not in every.out + every.err
+    assert dr(folder, "show", "latest", on=on).status == 24
+    return every.status
+
+
 VERIFY = ("audit", "verify", "latest", "--journal", "journal")
 PASSWORD = '[environments.shop.targets.db]\ntype = "postgresql"\ndsn = "host=127.0.0.1 port=1"\npassword = "env:NOPE"\n'
 END_QUERIES = "  - {id: end, kind: queries.terminate, with: {database: db, feature: x}}\n"
@@ -156,6 +172,7 @@ SCENARIOS: dict[int, Callable[[Path], int]] = {
     21: lambda folder: signed(folder, *VERIFY, without="journal/runs/*/checkpoints.jsonl"),
     22: lambda folder: signed(folder, *VERIFY, without="dr.toml"),
     23: lambda folder: signed(folder, key="none"),
+    24: kept_from_us,
     130: lambda folder: stopped_by(folder, signal.SIGINT, signal.SIGINT),
 }  # fmt: skip
 

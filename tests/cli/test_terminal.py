@@ -121,8 +121,10 @@ def test_a_resume_shows_what_was_done_before(folder: Path) -> None:
         },
     )
     assert dr(folder, *RUN, "--yes").status == 5
+    [run] = [path.name for path in folder.glob("journal/runs/*")]
     with at_terminal(folder, "resume", "latest") as terminal:
         terminal.see("QUESTION")
+        assert f"run {run} " in terminal.shown, "which run `latest` is"
         assert re.search(r"off +\x1b\[[0-9;]*m?done|off +done", terminal.shown.replace("\x1b[0m", ""))
         terminal.type(CTRL_C)
         assert terminal.end() == 5

@@ -92,6 +92,11 @@ def test_of_a_long_list_the_first_items_are_told() -> None:
     assert facts({"pids": [1, 2, 3, 4, 5]}) == "pids: 1; 2; 3; …"
 
 
+def test_numbers_and_nothing_are_told_as_people_do() -> None:
+    assert facts({"lost_at_most_seconds": 1834.25, "for": 0.8131}) == "lost_at_most_seconds: 1834, for: 0.813"
+    assert facts({"in_place": [], "not_in_place": ["web1"]}) == "in_place: none, not_in_place: web1"
+
+
 def test_the_clock_shows_tenths_of_a_second() -> None:
     assert clock("2023-05-15T14:00:05.345678Z") == "14:00:05.3"
 

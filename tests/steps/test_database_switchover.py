@@ -246,6 +246,26 @@ def test_what_was_cut_short_is_finished_by_the_next_attempt(servers: Cluster, st
     assert client.acknowledged <= servers.ids(servers.second)
 
 
+def test_a_fence_that_was_found_is_made_durable_before_the_standby_is_asked(servers: Cluster) -> None:
+    """Safety rule 10. Who made it may have been killed before its sync, and a power cut would take it away again."""
+    fence, made = servers.first.server.data / "standby.signal", list[int]()
+
+    def die(over: str) -> None:
+        if over == "stop":
+            raise Died
+
+    def fault(over: str) -> None:
+        if over == "promote":
+            made.append(fence.stat().st_mtime_ns)
+
+    with pytest.raises(Died):
+        make(servers, fault=die)
+    before = fence.stat().st_mtime_ns
+    make(servers, fault=fault)
+    assert look(servers) == InPlace(AFTER)
+    assert made[0] > before
+
+
 def test_a_standby_that_lacks_what_the_stopped_primary_wrote_is_not_promoted_by_the_next_attempt(
     servers: Cluster,
 ) -> None:

@@ -6,7 +6,6 @@ Safety rule 10: two writable primaries is the state no sequence of faults may re
 import itertools
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import msgspec
@@ -17,10 +16,9 @@ from dr.demo import wait
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.steps.database_switchover import DatabaseSwitchover, NotReady
 from dr.targets.protocols import Refused, TargetUnreachable
-from tests.cli.shell import PATIENCE, ROOT, environment
 from tests.cluster import LIMIT, Cluster, Watch, Writer, cluster
 from tests.here import World
-from tests.switching import given
+from tests.switching import applied
 
 BEGUN = "dr.claim"
 """What is killed before the claim has touched nothing, which is a test of its own elsewhere."""
@@ -48,11 +46,8 @@ class Roles:
 
     def process(self, kill_at: int) -> subprocess.CompletedProcess[bytes]:
         """The switchover in a process that dies at that touch."""
-        command = [sys.executable, "-m", "tests.switching", self.primary.name, self.standby.name, str(kill_at)]
-        return subprocess.run(
-            command, input=given(self.servers.targets(), self.servers.secrets), capture_output=True,
-            env=environment(self.servers.workspace.directory), cwd=ROOT, timeout=PATIENCE, check=False,
-        )  # fmt: skip
+        servers = self.servers
+        return applied(self.step, servers.targets(), servers.secrets, servers.workspace.directory, kill_at)
 
     def reprotect(self) -> None:
         """Whichever of the two takes no writes follows the other."""

@@ -192,6 +192,9 @@ def test_a_command_that_still_runs_is_in_doubt_and_not_begun_again(web: Fleet) -
             apply(world(web), slow)
         with world(web).act() as here, pytest.raises(CommandFailed, match="still running"):
             slow.undo(here, {"not_in_place": [web.hosts[0].address]})
+        with world(web).act() as here:
+            undone = slow.observe_undone(here, {"not_in_place": [web.hosts[0].address]})
+        assert undone == Unknown(f"{web.hosts[0].address}: a command of this step is still running")
     wait.until(lambda: isinstance(look(world(web), slow), InPlace), 30, "the ended command is seen")
     assert times(web) == [1, 1, 1]
 

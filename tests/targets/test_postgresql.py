@@ -422,7 +422,7 @@ def test_a_password_inside_a_connection_string_is_masked_in_every_form() -> None
     ],
 )
 def test_a_password_written_into_the_configuration_is_refused_and_not_said(dsn: str) -> None:
-    with pytest.raises(msgspec.ValidationError, match="put that into `password: env:NAME`") as refused:
+    with pytest.raises(msgspec.ValidationError, match='put that into `password = "env:NAME"`') as refused:
         msgspec.convert({"type": "postgresql", "dsn": dsn}, Postgresql)
     assert "hunter2" not in str(refused.value)
 

@@ -22,6 +22,7 @@ NOT_RUNNING: Final = 3
 FENCE: Final = "standby.signal"
 """PostgreSQL starts as a standby where this file is: the server cannot come back writable by itself."""
 CLAIM: Final = "dr.claim"
+SETTINGS: Final = "postgresql.auto.conf"
 LOCK_FREE: Final = "Lock file: gone"
 STOP_AND_FENCE: Final = f"""\
 export LC_ALL=C

@@ -17,5 +17,5 @@ def check_dsn(field: str, dsn: str) -> None:
     """Raises ValueError: it holds a password, and is not a reference."""
     if not is_reference(dsn) and _PASSWORD_INSIDE.search(dsn):
         raise ValueError(
-            f"{field}: it holds a password; put that into `password: env:NAME`, or the whole into env:NAME"
+            f'{field}: it holds a password; put that into `password = "env:NAME"`, or the whole into "env:NAME"'
         )

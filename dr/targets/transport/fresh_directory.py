@@ -14,12 +14,11 @@ from typing import Annotated, Final
 import msgspec
 
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.transport.data_directory import CLAIM, FENCE, DataDirectory
+from dr.targets.transport.data_directory import CLAIM, FENCE, SETTINGS, DataDirectory
 
 RESTORED: Final = "dr.restored"
 MANIFEST: Final = "backup_manifest"
 """pg_basebackup writes it last: where it is, the backup is complete."""
-SETTINGS: Final = "postgresql.auto.conf"
 RECOVERY: Final = "recovery.signal"
 """As a tool leaves it beside the fence; it would outlive the promotion, and make the next start a recovery."""
 DATA: Final = "{data}"

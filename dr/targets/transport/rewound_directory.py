@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from dr.targets.protocols import Refused
-from dr.targets.transport.data_directory import FENCE, DataDirectory
+from dr.targets.transport.data_directory import FENCE, SETTINGS, DataDirectory
 
 BARRED: Final = "o+x"
 """A mode with which PostgreSQL itself refuses to start ("data directory has invalid permissions"). Nobody else can read
@@ -20,9 +20,13 @@ ERROR: Final = "pg_rewind: error: "
 REWIND: Final = f"""\
 export LC_ALL=C
 "$2" --progress --write-recovery-conf --target-pgdata="$1" --source-server="$3" || exit
-: >"$1/{FENCE}" && sync "$1/{FENCE}" "$1" && chmod {FREE} "$1" && sync "$1"
+: >"$1/{FENCE}" && sync "$1/{FENCE}" "$1/{SETTINGS}" "$1" && chmod {FREE} "$1" && sync "$1"
 """
-"""One program, so that what a killed dr leaves behind goes on to its end. The text is fixed, the rest its arguments."""
+"""One program, so that what a killed dr leaves behind goes on to its end. The text is fixed, the rest its arguments.
+
+pg_rewind syncs the data, and only then writes the settings, which it does not sync (16 and 18 do so): without them a
+standby would not know, after a power cut, whom to follow, or find zeros there and not start.
+"""
 
 
 def rewind(directory: DataDirectory, upstream: str) -> None:
