@@ -189,8 +189,8 @@ def test_a_share_that_is_not_the_routers_to_say_is_refused(running: Haproxy) -> 
 
 def test_100_percent_is_said_only_when_nothing_else_gets_a_read(running: Haproxy) -> None:
     with opened(running.config()) as router:
-        running.ask("set server reads/second weight 256")
-        running.ask("set server reads/first weight 1")
+        for command in ("set server reads/second weight 256", "set server reads/first weight 1"):
+            assert running.ask(command) == "\n", command
         assert router.share() == Share(standby=99)
 
 

@@ -162,3 +162,22 @@ def test_no_password_stands_in_the_configuration(field: str) -> None:
     raw = {"type": "postgresql-server", "dsn": "host=a", "data": "/d", "programs": "/p", "replication": "host=a"}
     with pytest.raises(msgspec.ValidationError, match=f"{field}: it holds a password"):
         msgspec.convert({**raw, field: "host=a password=secret"}, PostgresqlServer)
+
+
+def test_a_server_that_was_shut_down_and_has_not_ended_yet_was_not_started_by_somebody(
+    servers: Cluster, first: Any
+) -> None:
+    """All is written, and its archiver still has work: then it is waited for before it is rewound."""
+    with servers.first.server.connect() as primary:
+        primary.execute("alter system set archive_mode = on")
+        primary.execute("alter system set archive_command = 'sleep 1'")
+    servers.first.stop()
+    servers.first.start()
+    servers.second.ask("select pg_promote()")
+    with servers.first.server.connect() as primary:
+        primary.execute("insert into writes values (1, 'nobody received it')")
+        primary.execute("select pg_switch_wal()")
+    first.stop()
+    assert servers.first.process() is not None, "it has not ended yet"
+    first.rewind(servers.second.config.replication)
+    assert first.situation() == "fenced"

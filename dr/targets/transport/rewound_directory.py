@@ -14,6 +14,9 @@ BARRED: Final = "o+x"
 """A mode with which PostgreSQL itself refuses to start ("data directory has invalid permissions"). Nobody else can read
 more by it, and pg_rewind does not mind. To move pg_control away, say, was rejected: pg_rewind needs it."""
 FREE: Final = "o-x"
+POLL: Final = 0.02
+AN_ANSWER: Final = 2.0
+"""Seconds before the deadline that are left to take the mode away again."""
 AT_WORK: Final = "need to copy"
 """pg_rewind says this last before it changes anything."""
 ERROR: Final = "pg_rewind: error: "
@@ -62,12 +65,18 @@ def _barred(directory: DataDirectory) -> bool:
 
 
 def _bar(directory: DataDirectory) -> None:
-    """Nobody starts it from now on, and nobody has: a start that looked at the mode before takes its lock at once."""
+    """Nobody starts it from now on, and nobody has: a start that looked at the mode before takes its lock at once.
+
+    A server that was shut down just now may not have ended yet, though all is written; one that starts is there, too,
+    and soon its control data say that it runs.
+    """
     directory.must("chmod", BARRED, directory.path)
     directory.must("sync", directory.path)
-    if directory.running():
-        _free(directory)
-        raise Refused(f"{directory.name} cannot be rewound: somebody has started it")
+    while directory.running():
+        if not directory.control().clean or time.monotonic() > directory.deadline - AN_ANSWER:
+            _free(directory)
+            raise Refused(f"{directory.name} cannot be rewound: a server runs there, which somebody has started")
+        time.sleep(POLL)
 
 
 def _free(directory: DataDirectory) -> None:
