@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
+import msgspec
 import psutil
 import psycopg
 import pytest
@@ -163,3 +164,30 @@ def test_a_server_that_does_not_answer_proves_nothing(servers: Cluster) -> None:
                 logins.fenced()
     finally:
         servers.first.thaw()
+
+
+def test_a_role_without_privileges_fences_with_those_that_the_docs_name_and_says_which_one_it_lacks(
+    servers: Cluster,
+) -> None:
+    config = msgspec.structs.replace(
+        servers.first.config, dsn=servers.first.config.dsn.replace("user=postgres", "user=plain")
+    )
+    agent = FenceRoles(server="db1", keep=("postgres", *ROLES))
+    how = {"name": "logins", "secrets": Secrets(servers.secrets), "targets": {"db1": config}}
+    with servers.first.server.connect() as primary:
+        primary.execute(f"create role plain login createrole password '{servers.first.server.password}'")
+        primary.execute("create role victim login")
+        primary.execute("grant victim to plain with admin option")
+        primary.execute("grant pg_signal_backend to plain")
+        with (
+            opened(agent, **how) as logins,
+            pytest.raises(Refused, match=r'denied to set parameter "dr\.login'),
+        ):
+            logins.fence()
+        primary.execute("grant set on parameter dr.login to plain")
+    with opened(agent, **how) as logins:
+        logins.fence()
+        assert logins.fenced()
+    with opened(config, secrets=Secrets(servers.secrets)) as server:
+        server.promote()
+    assert servers.first.ask("select rolcanlogin from pg_roles where rolname = 'victim'")
