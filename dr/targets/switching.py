@@ -334,7 +334,12 @@ class ServerGate(Protocol):
         ...
 
     def ways_to(self, server: str) -> tuple[str, ...]:
-        """By which ways clients still get to the target of that name, in words; now, or once this is restarted."""
+        """By which ways clients still get to the target of that name, in words; now, or once this is restarted.
+
+        Raises:
+            Refused: there is one that it cannot close.
+            LookupError: it knows no such server.
+        """
         ...
 
     def shut(self, server: str) -> None:
