@@ -2,12 +2,11 @@
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dr.audit import chain
-from dr.audit.disk import create, make_folder, sync_directory, unwritable
+from dr.audit.disk import create, make_folder, sync_directory, take_away, unwritable
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, LocalJournal
 from dr.audit.stored import StoredRun, lock, write_holder
 from dr.errors import NoSuchRun
@@ -31,7 +30,7 @@ class LocalBook:
             try:
                 make_folder(self._runs)
                 place.mkdir()
-                undo.callback(shutil.rmtree, place, ignore_errors=True)
+                undo.callback(take_away, place)
                 create(place / PLAN, plan)
                 file = os.open(place / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
                 undo.callback(os.close, file)
@@ -52,7 +51,7 @@ class LocalBook:
         try:
             yield journal
         except BaseException:
-            shutil.rmtree(journal.directory, ignore_errors=True)
+            take_away(journal.directory)
             journal.close()
             raise
 

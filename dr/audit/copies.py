@@ -11,7 +11,6 @@ The same objects lie in the home and in each mirror; the last one only where the
 of it too only the first version is read, and only in place of objects of which the store gives that size and MD5.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import md5, sha256
@@ -20,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from dr.audit import chain
-from dr.audit.disk import create, make_folder, sync_directory
+from dr.audit.disk import create, make_folder, sync_directory, take_away
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
 from dr.audit.store import FateUnknown, Store, Stored, StoreRefused, StoreUnreachable, Taken
 from dr.audit.stored import StoredRun
@@ -215,7 +214,7 @@ def write_copy(place: Path, copy: Copy) -> None:
             made.rename(place)
         sync_directory(place.parent)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        take_away(made)
 
 
 def _write_files(place: Path, copy: Copy) -> None:

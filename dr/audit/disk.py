@@ -41,6 +41,13 @@ def replace(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
+def take_away(folder: Path) -> None:
+    """Remove a folder and all in it, as far as that can be done."""
+    import shutil  # loads three compressors, a thirtieth of a run's start; this is only for a start that failed
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_all(file: int, data: bytes) -> None:
     """Write everything: a full disk may take a part, and then refuses the rest with the errno that says why."""
     written = os.write(file, data)
