@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import permutations
@@ -96,6 +96,22 @@ class Node:
         words = ("env", *(f"{name}={value}" for name, value in variables.items()))
         self._start = (*words, *self._start)
         self.config = msgspec.structs.replace(self.config, start=self._start, prefix=(*words, *self.config.prefix))
+
+    @contextmanager
+    def slow_to_recover(self, folder: Path) -> Iterator[Callable[[], None]]:
+        """Started as a standby or from an archive, it waits for a WAL file until this is called.
+
+        `folder` has a file `asked` as soon as it does.
+        """
+        gate = folder / "gate"
+        folder.chmod(0o777)
+        command = f": >{folder}/asked; until [ -e {gate} ]; do sleep 0.01; done; false"
+        with self.server.connect() as connection:
+            connection.execute(f"alter system set restore_command = '{command}'".encode())
+        try:
+            yield gate.touch
+        finally:
+            gate.touch()
 
     def back_up(self, folder: Path) -> None:
         """A backup of this server, as pg_basebackup makes it."""

@@ -14,9 +14,15 @@ from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Rever
 from dr.steps.roles.dead_primary import lost_at_most, sign_of_life
 from dr.steps.roles.managed_cluster import ManagedFailover, of_cluster
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import ConnectionPool, DatabaseServer, FencingAgent, ManagedCluster, ServerName
+from dr.targets.switching import (
+    NOT_WRITABLE,
+    ConnectionPool,
+    DatabaseServer,
+    FencingAgent,
+    ManagedCluster,
+    ServerName,
+)
 
-NOT_WRITABLE = ("standby", "fenced")
 NOT_SEEN = ("silent", "absent")
 """Nothing that could be fenced was found there; so it may be somewhere else."""
 Despite = Literal["answering", "overloaded", "unfenced"]

@@ -9,10 +9,12 @@ from typing import Annotated, ClassVar, Literal
 from dr.core.duration import Duration, duration
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Step, target
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import DatabaseServer, Situation
+from dr.targets.switching import RUNS_FENCED, DatabaseServer, Situation
 
 EVERY = 0.05
 """Seconds between two looks."""
+RECOVERS = 0.5
+"""Seconds between two looks at a server that replays its WAL: each of them starts four programs there."""
 
 Diverged = Literal["refuse", "rewind", "copy"]
 Way = Literal["as it was", "rewound", "copied"]
@@ -88,6 +90,7 @@ class DatabaseReprotect(Step, frozen=True, kw_only=True, forbid_unknown_fields=T
         if primary.situation() != "writable":
             raise Refused(f"{self.primary} does not take writes, so there is nothing to follow")
         standby.take_over()
+        self._await_recovery(here, standby)
         ways, why = WAYS[: WAYS.index(ALLOWED[self.diverged]) + 1], ""
         for way in ways:
             situation = standby.situation()
@@ -118,15 +121,23 @@ class DatabaseReprotect(Step, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Fence before the start: it must not come up writable beside the primary (safety rule 10)."""
         if situation == "absent" and way != "copied":
             raise Refused(f"{self.standby} has no data")
-        if situation == "standby" and way != "as it was":
+        if situation in RUNS_FENCED and way != "as it was":
             standby.stop()
         if way == "rewound":
             standby.rewind(primary.replication)
         if way == "copied":
             standby.copy(primary.replication, f"{here.run}-{here.step}-{here.attempt}")
-        if standby.situation() != "standby":
+        if standby.situation() not in RUNS_FENCED:
             standby.fence()
             standby.start()
+
+    def _await_recovery(self, here: Here, standby: DatabaseServer) -> None:
+        """What a crashed server has to replay of its own it would have to replay before a rewind as well."""
+        end = here.now() + here.remaining() / 2
+        standby.keep_within(here.remaining())
+        while standby.situation() == "recovering" and here.now() < end:
+            here.say(f"{self.standby} replays its own WAL, and answers no query yet")
+            here.sleep(RECOVERS)
 
     def _streams(self, here: Here, standby: DatabaseServer, primary: DatabaseServer) -> bool:
         """Whether it follows in time, having been told where to."""

@@ -13,7 +13,7 @@ import msgspec
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, target
 from dr.core.timestamp import parse_iso
 from dr.targets.protocols import Refused
-from dr.targets.switching import DatabaseServer, Replay
+from dr.targets.switching import RUNS_FENCED, DatabaseServer, Replay
 
 EVERY = 0.2
 """Seconds between two looks at the replay."""
@@ -69,7 +69,7 @@ class DatabaseRestore(Step, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ours = server.restored() == _owner(here)
         if not ours or server.replay().state == "down":
             situation = server.situation()
-            if situation in {"writable", "standby"}:
+            if situation in ("writable", *RUNS_FENCED):
                 raise Refused(f"{self.server} runs ({situation}): stop it first, or restore another server")
             if not ours or situation != "fenced":
                 facts = dict(server.restore(_owner(here), self._moment(), here.say))

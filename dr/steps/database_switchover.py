@@ -15,9 +15,16 @@ from dr.core.duration import Duration, duration
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, TargetRole, target
 from dr.steps.roles.managed_cluster import ManagedSwitchover, of_cluster
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import Application, ConnectionPool, DatabaseServer, ManagedCluster, Situation
+from dr.targets.switching import (
+    NOT_WRITABLE,
+    RUNS_FENCED,
+    Application,
+    ConnectionPool,
+    DatabaseServer,
+    ManagedCluster,
+    Situation,
+)
 
-NOT_WRITABLE: tuple[Situation, ...] = ("standby", "fenced")
 EVERY = 0.05
 """Seconds between two looks at what takes its time."""
 
@@ -143,6 +150,8 @@ class _Change:
         old, new = self._old.situation(), self._new.situation()
         if old == new == "writable":
             raise NotReady(f"{' and '.join(self._names)} both take writes: fence one of them by hand, at once")
+        if new == "recovering":
+            raise NotReady(f"{self._names[1]} runs, and answers no query yet")
         if new not in {"writable", "standby"} and self._is_ours(self._new):
             self.reinstate(old, new)
         elif new != "writable" and old == "fenced" and self._is_ours(self._old):
@@ -239,7 +248,7 @@ class _Change:
         """
         self._within(self._here.remaining())
         try:
-            if self._old.situation() == "standby":  # somebody has started it since it was fenced
+            if self._old.situation() in RUNS_FENCED:  # somebody has started it since it was fenced
                 self._old.stop()
             self._old.unfence()
             self._put_back(self._old.situation())
@@ -269,7 +278,7 @@ class _Change:
         A promotion that was asked for, and has not happened, does not outlive the server: so that is shut down first.
         """
         if new == "fenced":
-            if old == "standby":
+            if old in RUNS_FENCED:
                 self._old.stop()
             if self._old.situation() != "fenced":
                 self._old.start()

@@ -118,7 +118,12 @@ class PostgresqlDatabaseServer:
                 return "absent"
             raise
         if not control.clean and self._directory.running():
-            [(standby,)] = self._rows("select pg_is_in_recovery()")
+            try:
+                [(standby,)] = self._rows("select pg_is_in_recovery()")
+            except TargetUnreachable as error:
+                if sql.pulse_of(error) == "starting" and self._directory.started_fenced():
+                    return "recovering"
+                raise
             return "standby" if standby else "writable"
         if self._directory.fenced():
             return "fenced"

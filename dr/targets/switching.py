@@ -11,14 +11,19 @@ import msgspec
 
 from dr.core.step import target
 
-Situation = Literal["writable", "standby", "fenced", "stopped", "crashed", "absent"]
+Situation = Literal["writable", "standby", "recovering", "fenced", "stopped", "crashed", "absent"]
 """How a database server stands.
 
-`writable`: it runs and takes writes. `standby`: it runs and takes none. `fenced`: it is down, and its next start makes
+`writable`: it runs and takes writes. `standby`: it runs and takes none. `recovering`: it runs, will be a standby, and
+answers no query yet (a crashed server may replay its WAL for minutes). `fenced`: it is down, and its next start makes
 it a standby. `stopped`, `crashed`: it is down, in order or not, and its next start makes it writable.
 `absent`: it has no data.
 """
 
+
+RUNS_FENCED: tuple[Situation, ...] = ("standby", "recovering")
+NOT_WRITABLE: tuple[Situation, ...] = (*RUNS_FENCED, "fenced")
+"""It cannot take a write, whoever starts it."""
 
 Application = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 """The application_name of sessions."""

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from dr.core.duration import parse_duration
 from dr.core.step import InPlace, NotInPlace
+from dr.demo import wait
 from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.targets.protocols import TargetUnreachable
-from tests.cluster import Cluster, Watch, Writer, cluster
+from tests.cluster import LIMIT, Cluster, Watch, Writer, cluster
 from tests.here import World
 
 
@@ -163,3 +165,40 @@ def test_a_standby_that_was_chosen_is_never_replaced_by_another_one(servers: Clu
     servers.second.thaw()
     assert make(servers, failover())["promoted"] == "db2"
     assert writable(servers) == ["db2"]
+
+
+def test_an_old_primary_that_recovers_for_long_behind_its_fence_is_no_reason_to_fail_over_again(
+    servers: Cluster, tmp_path: Path
+) -> None:
+    """Each further attempt would cut off the clients, who are served by then, and have it begin its recovery anew."""
+    with servers.first.slow_to_recover(tmp_path) as let_it_recover:
+        servers.first.kill()
+        assert make(servers, failover())["promoted"] == "db2"
+        assert look(servers, failover()) == InPlace(
+            {"db1": "recovering", "db2": "writable", "db3": "standby", "pool": "taken to db2"}
+        )
+        step = DatabaseReprotect(primary="db2", standby="db1", diverged="rewind")
+        said = list[str]()
+        with World(servers.targets(), servers.secrets).act() as here:
+            here.say = lambda text: (said.append(text), let_it_recover())  # type: ignore[method-assign,assignment,func-returns-value]
+            step.apply(here)
+            assert isinstance(step.observe(here), InPlace)
+    assert said[0] == "db1 replays its own WAL, and answers no query yet"
+    assert writable(servers) == ["db2"]
+
+
+def test_a_fence_that_a_server_may_have_been_started_before_is_no_proof_while_it_recovers(
+    servers: Cluster, tmp_path: Path
+) -> None:
+    """Safety rule 10: it answers nothing, and is about to take writes beside the new primary."""
+    first = servers.first
+    with servers.first.slow_to_recover(tmp_path) as let_it_recover:
+        first.kill()
+        (first.server.data / "recovery.signal").touch()
+        first.launch()
+        wait.until((tmp_path / "asked").exists, LIMIT, "it looks for what it has to replay")
+        (first.server.data / "standby.signal").touch()
+        with World(servers.targets(), servers.secrets).look() as here:
+            assert failover().preview(here)["db1"] == "silent"
+        let_it_recover()
+        wait.until(first.writable, LIMIT, "it takes writes")

@@ -1,6 +1,7 @@
 """One server in all its situations. Role changes as a whole are in tests/steps."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -123,6 +124,18 @@ def test_a_start_beside_what_is_left_of_a_dead_server_is_refused(servers: Cluste
     first.wake()
     wait.until(servers.first.answers, LIMIT, "it answers")
     assert not servers.first.writable()
+
+
+def test_a_server_that_recovers_behind_its_fence_is_told_from_one_that_answers_nothing(
+    servers: Cluster, first: Any, tmp_path: Path
+) -> None:
+    with servers.first.slow_to_recover(tmp_path):
+        first.halt()
+        first.fence()
+        first.wake()
+        wait.until((tmp_path / "asked").exists, LIMIT, "it looks for what it has to replay")
+        assert first.situation() == "recovering"
+    wait.until(lambda: first.situation() == "standby", LIMIT, "it is a standby")
 
 
 def test_signs_of_life_are_told_apart(servers: Cluster, first: Any) -> None:

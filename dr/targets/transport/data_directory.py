@@ -21,6 +21,9 @@ NOT_RUNNING: Final = 3
 """Exit status of `pg_ctl status`; 1 is a lock file that a starting server has not yet written, or that is not ours."""
 FENCE: Final = "standby.signal"
 """PostgreSQL starts as a standby where this file is: the server cannot come back writable by itself."""
+PROVEN: Final = "No server was running here while this file was there already, so each one has found it since."
+"""The text of a fence that was proven. PostgreSQL does not read it, and removes the file before a standby that is
+promoted takes its first write."""
 CLAIM: Final = "dr.claim"
 SETTINGS: Final = "postgresql.auto.conf"
 LOCK_FREE: Final = "Lock file: gone"
@@ -191,6 +194,8 @@ class DataDirectory:
         before = self.fenced()
         self._write(FENCE, "")
         self._prove_fence(keep=before)
+        # Not synced, and it may fail: without it a server that answers nothing is taken for one that may write.
+        self.change("tee", self._path(FENCE), text=f"{PROVEN}\n")
 
     def prepare_stop(self) -> None:
         """Have the program of `stop_and_fence` wait for its word: what starts it (sudo, a container) takes its time."""
@@ -226,6 +231,10 @@ class DataDirectory:
                     self.unfence()
                 raise Refused(f"{self.name} cannot be fenced: it is not down ({state})")
             time.sleep(POLL)
+
+    def started_fenced(self) -> bool:
+        """Whether a server that runs here has found the fence when it was started, and was not promoted since."""
+        return self.look("cat", self._path(FENCE)).out.strip() == PROVEN
 
     def unfence(self) -> None:
         self._remove(FENCE)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dr.targets.transport.data_directory import FENCE
 from tests.cli.shell import environment, write
 from tests.power import Cut, Say, State, cuts, memory
 from tests.traced import Record, record, strace
@@ -107,7 +108,9 @@ def each(run: Record) -> Iterator[tuple[State, set[str]]]:
 
 
 def inside(state: State, folder: str) -> dict[str, bytes | None]:
-    return {path.removeprefix(f"{folder}/"): held for path, held in state.tree.items() if path.startswith(f"{folder}/")}
+    """What is in it. A fence counts as one whatever its text: that is not synced, and only says that it was proven."""
+    held = {path.removeprefix(f"{folder}/"): text for path, text in state.tree.items() if path.startswith(f"{folder}/")}
+    return {path: b"" if path == FENCE else text for path, text in held.items()}
 
 
 @pytest.mark.parametrize("where", FILES)
