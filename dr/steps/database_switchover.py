@@ -98,7 +98,9 @@ class DatabaseSwitchover(Step, frozen=True, kw_only=True, forbid_unknown_fields=
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         change = self._change(here, back=True)
         standing = change.standing()
-        return InPlace(standing) if standing == before else change.look()
+        if standing == before:
+            return change.unmarked(standing) if isinstance(change, _Change) else InPlace(standing)
+        return change.look()
 
     def _change(self, here: Here, *, back: bool = False) -> "_Change | ManagedSwitchover":
         old, new = (self.standby, self.primary) if back else (self.primary, self.standby)
@@ -134,7 +136,12 @@ class _Change:
         old, new = self._names
         seen = self.standing()
         done = seen[new] == "writable" and seen[old] in NOT_WRITABLE and seen[self._pool_name] == f"taken to {new}"
-        return InPlace(seen) if done else NotInPlace(seen)
+        return self.unmarked(seen) if done else NotInPlace(seen)
+
+    def unmarked(self, seen: dict[str, object]) -> Observation:
+        """In place, once no mark of this run is left: it would keep any later run from failing over."""
+        left = [name for name, part in zip(self._names, (self._old, self._new), strict=True) if self._is_ours(part)]
+        return NotInPlace({**seen, "findings": [f"this run's mark is still on {left[0]}"]}) if left else InPlace(seen)
 
     def make(self) -> Evidence:
         """Go on from wherever an earlier attempt was cut short, or begin."""

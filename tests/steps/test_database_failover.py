@@ -1,7 +1,9 @@
 """A primary that is dead, or only seems so; real servers, killed and frozen."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,8 +13,10 @@ from dr.core.step import InPlace, NotInPlace
 from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.targets.protocols import TargetUnreachable
+from dr.targets.switching import DatabaseServer
 from tests.cluster import Cluster, Watch, Writer, cluster
 from tests.here import World
+from tests.switching import applied
 
 
 @pytest.fixture
@@ -129,6 +133,33 @@ def test_a_primary_that_cannot_be_fenced_is_not_replaced(servers: Cluster) -> No
         assert servers.second.writable() != servers.nodes[2].writable()
     finally:
         servers.first.thaw()
+
+
+def test_a_mark_that_was_left_when_all_was_done_is_taken_away_and_no_client_notices(
+    servers: Cluster, tmp_path: Path
+) -> None:
+    servers.first.kill()
+    killed = applied(failover(), servers.targets(), servers.secrets, tmp_path, "'rm', '-f'")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert "this run's mark is still on" in str(look(servers, failover()))
+    with Writer(servers) as client:
+        make(servers, failover())
+    assert not client.errors
+    assert isinstance(look(servers, failover()), InPlace)
+
+
+def test_a_change_of_roles_that_another_run_began_is_told_before_the_primary_is_touched(servers: Cluster) -> None:
+    """A standby may have been asked to become the primary; whether that is over, nobody here knows."""
+    with World(servers.targets(), servers.secrets).act() as here:
+        here.reach(DatabaseServer, "db3").claim("another-run/fail-over db3")
+    servers.first.kill()
+    with pytest.raises(
+        NotReady, match=r"db3 is marked by .*: another-run \(`dr show RUN`.* remove the mark, .*dr.claim"
+    ):
+        make(servers, failover())
+    assert not (servers.first.server.data / "standby.signal").exists()
+    (servers.nodes[2].server.data / "dr.claim").unlink()
+    make(servers, failover())
 
 
 def test_how_much_is_lost_is_told_by_the_age_of_a_marker(servers: Cluster) -> None:
