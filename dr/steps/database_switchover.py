@@ -150,10 +150,13 @@ class _Change:
         old, new = self._old.situation(), self._new.situation()
         if old == new == "writable":
             raise NotReady(f"{' and '.join(self._names)} both take writes: fence one of them by hand, at once")
+        if old != "writable" and new == "standby" and self._is_ours(self._new):
+            self._new.stop()  # somebody has started it since it was fenced
+            new = "fenced"
         if new not in {"writable", "standby"} and self._is_ours(self._new):
             self.reinstate(old, new)
-        elif new != "writable" and old == "fenced" and self._is_ours(self._old):
-            self._go_on(new)
+        elif new != "writable" and old in NOT_WRITABLE and self._is_ours(self._old):
+            self._go_on(old, new)
         elif new != "writable":
             self._put_back(old)
             self._begin()
@@ -222,7 +225,7 @@ class _Change:
             while not self._new.follows(self._old) and self._here.now() < end:
                 self._here.sleep(EVERY)
 
-    def _go_on(self, new: Situation) -> None:
+    def _go_on(self, old: Situation, new: Situation) -> None:
         """The old one was fenced by an earlier attempt, so the new one may have been asked already; perhaps not yet.
 
         What it lacks of a server that is down it will not get. It was not asked then, but it is shut down all the same.
@@ -230,6 +233,8 @@ class _Change:
         self._within(self._step.hold)
         try:
             position = self._old.stop()
+            if old == "standby":
+                raise Refused("somebody has started it since it was fenced, so where it ended is not known any more")
             self._old.fence()  # it is there; but what made it may have been killed before it was on the disk
             self._new.catch_up(position)
         except (TargetUnreachable, Refused) as error:
