@@ -231,18 +231,23 @@ class _Change:
         What it lacks of a server that is down it will not get. It was not asked then, but it is shut down all the same.
         """
         self._within(self._step.hold)
+        if old == "standby":
+            self._old.stop()
+            self._take_back(new, "somebody has started it since it was fenced, so where it ended is not known any more")
         try:
             position = self._old.stop()
-            if old == "standby":
-                raise Refused("somebody has started it since it was fenced, so where it ended is not known any more")
             self._old.fence()  # it is there; but what made it may have been killed before it was on the disk
             self._new.catch_up(position)
         except (TargetUnreachable, Refused) as error:
-            self._within(self._here.remaining())
-            self._reversed().reinstate(new, "fenced")
-            raise SwitchedBack(f"{self._names[0]} serves as before: {error}") from None
+            self._take_back(new, str(error))
         self._within(self._here.remaining())
         self._stage("promote", self._new.promote)
+
+    def _take_back(self, new: Situation, why: str) -> NoReturn:
+        """The old one, which is fenced, works again."""
+        self._within(self._here.remaining())
+        self._reversed().reinstate(new, "fenced")
+        raise SwitchedBack(f"{self._names[0]} serves as before: {why}") from None
 
     def _give_up(self, error: Exception) -> NoReturn:
         """It failed before this attempt has asked for the promotion, and no earlier one had: so there is none pending.
