@@ -120,7 +120,7 @@ def test_killed_before_any_touch_it_is_finished_or_taken_back_and_never_two_serv
                 break
             assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
             (take_back if number % 2 else finish)(roles)
-            assert not roles.marked(), "no later failover is barred"
+            assert not roles.marked(), "it would bar any later failover"
             client.goes_on()
             roles.reprotect()
     assert number > len(touches) * 3 // 4
