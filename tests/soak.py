@@ -36,15 +36,15 @@ KILL: Final = "dr killed"
 
 
 class Fault(NamedTuple):
-    """What comes, `delay` seconds after that many intents are in the journal, and goes again `lasts` seconds later."""
+    """What comes, `delay` seconds after something was seen of the run, and goes again `lasts` seconds later."""
 
     what: str
-    intents: int
+    seen: str
     delay: float
     lasts: float
 
     def __str__(self) -> str:
-        return f"{self.what} {self.delay * 1000:.0f} ms after intent {self.intents} for {self.lasts:.1f} s"
+        return f"{self.what} {self.delay * 1000:.0f} ms after {self.seen} for {self.lasts:.1f} s"
 
 
 class Scene:
@@ -59,7 +59,7 @@ class Scene:
         """The `dr` that is at it."""
 
     def bring(self, fault: Fault) -> None:
-        while types(self.desk.folder).count("apply-started") < fault.intents:
+        while not SIGNS[fault.seen](self.desk):
             if self.over.wait(0.001):
                 return
         if not self.over.wait(fault.delay):
@@ -157,15 +157,28 @@ FAULTS: Final[Mapping[str, Callable[[Scene], AbstractContextManager[None]]]] = {
 }
 
 
+def intents(count: int, desk: Desk) -> bool:
+    return types(desk.folder).count("apply-started") >= count
+
+
+SIGNS: Final[Mapping[str, Callable[[Desk], bool]]] = {
+    "the first intent": partial(intents, 1),
+    "the second intent": partial(intents, 2),
+    "the mark": lambda desk: (desk.primary.server.data / CLAIM).exists(),
+    "the fence": lambda desk: (desk.primary.server.data / FENCE).exists(),
+}
+"""What is seen of a run. Soon after the mark clients are held, and after the fence the old primary is down."""
+
+
 def drawn(chance: random.Random) -> list[Fault]:
     """Each at most once: what is frozen is not frozen again. In every other round `dr` is killed, whatever else."""
     count = chance.choice((1, 2, 2, 3))
     names = chance.sample(list(FAULTS), count)
     if KILL not in names and chance.random() < 0.5:
         names[0] = KILL
-    soon = (0.03, 0.12, 0.6)
+    soon = (0.01, 0.03, 0.12, 0.6)
     return [
-        Fault(name, chance.choice((1, 1, 1, 2)), chance.uniform(0, chance.choice(soon)), chance.uniform(0.02, 2))
+        Fault(name, chance.choice(list(SIGNS)), chance.uniform(0, chance.choice(soon)), chance.uniform(0.02, 2))
         for name in names
     ]
 

@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
 from dr.core.duration import parse_duration
 from dr.core.step import InPlace, NotInPlace
+from dr.demo import wait
 from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.targets.protocols import TargetUnreachable
 from dr.targets.switching import DatabaseServer
-from tests.cluster import Cluster, Watch, Writer, cluster
+from dr.targets.transport.data_directory import FENCE
+from tests.cluster import LIMIT, Cluster, Watch, Writer, cluster
 from tests.here import World
 from tests.switching import applied
 
@@ -72,6 +75,30 @@ def test_the_most_advanced_standby_takes_the_place_of_a_dead_primary_and_the_oth
     assert not watch.two_writable
     assert writable(servers) == ["db2"]
     assert len(client.acknowledged - servers.ids(second)) <= 1, "what the standby had not received is lost"
+
+
+def test_a_standby_that_has_not_followed_since_an_earlier_failover_is_not_preferred_for_its_bytes(
+    servers: Cluster,
+) -> None:
+    """What it has more of, nobody ever received; what it lacks is all that was written since."""
+    second, third = servers.nodes[1:]
+    with third.server.connect() as standby:
+        upstream = second.config.replication
+        standby.execute(psycopg.sql.SQL("alter system set primary_conninfo = {}").format(upstream))
+        standby.execute("select pg_reload_conf()")
+    wait.until(lambda: second.ask("select count(*) from pg_stat_replication") == 1, LIMIT, "the third follows it")
+    second.ask("select pg_promote()")
+    with servers.first.server.connect() as old:  # it goes another way, and far
+        old.execute("create table nobody_received as select generate_series(1, 100000)")
+    servers.first.kill()
+    (servers.first.server.data / FENCE).touch()
+    servers.first.start()
+    second.ask("insert into writes values (1, 'since then') returning id")
+    wait.until(lambda: third.ask("select count(*) from writes where id = 1") == 1, LIMIT, "the third has it")
+    second.kill()
+    step = msgspec.structs.replace(failover(), primary="db2", standbys=("db1", "db3"))
+    assert make(servers, step)["promoted"] == "db3"
+    assert 1 in servers.ids(third)
 
 
 def test_the_old_primary_comes_back_as_a_standby_whoever_starts_it(servers: Cluster) -> None:
