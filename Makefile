@@ -4,12 +4,13 @@
 #   make demo    the incident happens and is recovered          make test    lint, and the tests with coverage
 #   make lint    ruff, mypy, import-linter                      make bench   the speed goals, beside other tools
 #   make lock    renew the lock files from pyproject.toml       make clean   remove what these made
+#   make soak          changes of the primary under several random faults (ARGS="--seed 7 --rounds 100"); not in `make test`
 #   make unleash       the tests of the flag store Unleash against its own server (190 MB of npm packages, Node 20)
 #   make localstack    AWS on this machine until Ctrl-C: S3, KMS, SNS, SQS, SSM, filled (PORT=4566)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench lock unleash clean debian localstack localstack-if-possible patroni-if-possible
+.PHONY: help demo test lint soak bench lock unleash clean debian localstack localstack-if-possible patroni-if-possible
 
 VENV  := .venv
 PY    := $(VENV)/bin/python
@@ -52,6 +53,9 @@ lint: $(READY)
 
 unleash: build/unleash/.ready
 	$(PY) -m pytest tests/targets/test_unleash.py tests/targets/test_flag_stores.py
+
+soak: $(READY)
+	$(PY) -m tests.soak $(ARGS)
 
 bench: $(READY) $(PEERS)/.ready $(CLOUD)/.ready $(PATRONI)/.ready
 	@[ -x /usr/lib/postgresql/15/bin/repmgr ] || $(call apt-postgresql,postgresql-15-repmgr) || \

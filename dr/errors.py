@@ -40,7 +40,7 @@ class Deviated(DrError):
 class RolledBack(DrError):
     code = "rolled-back"
     exit_status = 4
-    meaning = "the run was rolled back: what it had applied is undone"
+    meaning = "the run was rolled back: what it had applied is undone, or left as it is where the operator ruled so"
 
 
 class NeedsOperator(DrError):

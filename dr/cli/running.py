@@ -10,6 +10,7 @@ from typing import cast, get_args
 
 import click
 
+from dr.audit.here import Book
 from dr.audit.replay import Folded
 from dr.cli.identity import author_of_run
 from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
@@ -37,9 +38,9 @@ _FINISHED: Mapping[e.Service, tuple[str, str]] = {
     "not-checked": ("finished", "no steady state is declared, so whether the service is well was not verified"),
 }
 _ROLLED_BACK: Mapping[e.Service, str] = {
-    "well": "what it had applied is undone; the steady state holds",
-    "deviated": "what it had applied is undone; the steady state DOES NOT HOLD",
-    "not-checked": "what it had applied is undone; no steady state is declared to verify",
+    "well": "the steady state holds",
+    "deviated": "the steady state DOES NOT HOLD",
+    "not-checked": "no steady state is declared to verify",
 }
 
 CLOCKS_DIFFER = 5 * 60.0
@@ -108,7 +109,7 @@ def run(
         engine = start(runs, plan, raw, world, who, reason=reason, detected=detected)
         with left(runs, engine):
             result = engine.run()
-    _finish(engine, result, as_json=as_json)
+    _finish(runs, engine, result, as_json=as_json)
 
 
 @click.command(
@@ -228,7 +229,7 @@ def _carry_on(
             if rollback_because is not None:
                 roll_back(engine, rollback_because)
             result = engine.run()
-    _finish(engine, result, as_json=as_json)
+    _finish(runs, engine, result, as_json=as_json)
 
 
 def _admit_answer(folded: Folded, given: Answer, about: str) -> None:
@@ -274,7 +275,16 @@ def _watching(
                 yield keyboard, live
 
 
-def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json: bool) -> None:
+def _undone(runs: Book, engine: Engine) -> str:
+    """What a rollback has undone. A step that the operator had it leave as it is, is named."""
+    from dr.report.timeline import timeline  # only for a run that was rolled back
+
+    lanes = timeline(engine.plan, runs.find(engine.run_name).entries()).lanes
+    left = ", ".join(lane.step for lane in lanes if lane.ending == "left applied")
+    return f"what it had applied is undone{f', but for {left}, which was left as it is' if left else ''}"
+
+
+def _finish(runs: Book, engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json: bool) -> None:
     """Say how it ended; everything but a recovery is an error with an exit status of its own."""
     name, stands = engine.run_name, standing(engine.plan, engine.state)
     match result:
@@ -295,7 +305,8 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
                 f"the run {name} was aborted", stands="what was applied stays applied", hint=f"dr show {name}"
             )
         case s.Ended(finish="rolled-back", service=service):
-            raise RolledBack(f"the run {name} was rolled back", stands=_ROLLED_BACK[service], hint=f"dr show {name}")
+            stands = f"{_undone(runs, engine)}; {_ROLLED_BACK[service]}"
+            raise RolledBack(f"the run {name} was rolled back", stands=stands, hint=f"dr show {name}")
         case s.Ended(service="deviated"):
             raise Deviated(
                 f"the run {name} finished, but the steady state does not hold",

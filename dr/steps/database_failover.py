@@ -4,7 +4,7 @@ Fence, prove it, only then promote (safety rule 10). Which standby was chosen is
 asked, so that a later attempt can never choose another one.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -122,17 +122,30 @@ class _Failover:
         return {**servers, self._pool_name: clients}
 
     def look(self) -> Observation:
-        """In place: one standby takes writes, the primary cannot (or that was overridden), the clients get there."""
+        """In place: one standby takes writes, the primary cannot (or that was overridden), the clients get there.
+
+        And no mark of this run is left: it would keep any later run from failing over.
+        """
         seen = self.standing()
+        if not self._changed(seen):
+            return NotInPlace(seen)
+        left = [name for name, mark in self._marks().items() if mark and self._is_ours(mark)]
+        if left:
+            return NotInPlace({**seen, "findings": [f"this run's mark is still on {', '.join(left)}"]})
+        return InPlace(seen)
+
+    def _changed(self, seen: Mapping[str, object]) -> bool:
         writable = [name for name in self._servers() if seen[name] == "writable"]
         old = seen[self._step.primary]
         vouched_for = "unfenced" in self._step.despite or self._cut_off()
         fenced = old in NOT_WRITABLE or (old in NOT_SEEN and vouched_for)
-        done = len(writable) == 1 and fenced and seen[self._pool_name] == f"taken to {writable[0]}"
-        return InPlace(seen) if done else NotInPlace(seen)
+        return len(writable) == 1 and fenced and seen[self._pool_name] == f"taken to {writable[0]}"
 
     def make(self) -> Evidence:
         """Go on from wherever an earlier attempt was cut short, or begin."""
+        if self._changed(self.standing()):
+            self._disclaim()  # all that was left to do; the clients, who are well, are left alone
+            return {}
         writable = [name for name, server in self._standbys.items() if self._situation(server) == "writable"]
         if len(writable) > 1:
             raise NotReady(f"{' and '.join(writable)} both take writes: fence one of them by hand, at once")
@@ -149,8 +162,7 @@ class _Failover:
         finally:
             self._pool.resume()
         followed = [name for name in self._standbys if name != chosen and self._follows(name, chosen)]
-        for server in self._servers().values():
-            self._quietly(server.disclaim)
+        self._disclaim()
         return {"fenced": fenced, "promoted": chosen, "told_to_follow": followed, **lost}
 
     def obstacles(self) -> list[str]:
@@ -162,7 +174,7 @@ class _Failover:
         alive = [name for name, server in self._standbys.items() if self._situation(server) == "standby"]
         if not alive:
             return ["no standby answers"]
-        found = [self._fences_another()]
+        found = [self._fences_another(), self._marked_by_another(self._marks())]
         if situation not in NOT_WRITABLE and "overloaded" not in self._step.despite:
             found.append(self._not_dead(alive))
         return [why for why in found if why]
@@ -237,14 +249,13 @@ class _Failover:
 
     def _choose(self) -> str:
         """The standby that has received most, or the one that an earlier attempt has chosen; noted to be found."""
-        marks = {name: self._claimed(server) for name, server in self._servers().items()}
+        marks = self._marks()
         silent = [name for name in self._standbys if marks[name] is None]
         if silent and marks[self._step.primary] is None:
             raise NotReady(f"whether {', '.join(silent)} was chosen before cannot be seen; take it out of `standbys`")
-        noted = {mark for mark in marks.values() if mark}
-        ours = {mark.removeprefix(f"{self._owner} ") for mark in noted if mark.startswith(f"{self._owner} ")}
-        if others := [mark for mark in noted if not mark.startswith(f"{self._owner} ")]:
-            raise NotReady(f"another run has been at work: {', '.join(sorted(others))}")
+        if why := self._marked_by_another(marks):
+            raise NotReady(why)
+        ours = {mark.removeprefix(f"{self._owner} ") for mark in marks.values() if mark}
         answering = {name: one.received() for name, one in self._standbys.items() if self._situation(one) == "standby"}
         if not answering:
             raise NotReady("no standby answers")
@@ -255,6 +266,29 @@ class _Failover:
             self._soon(self._servers()[name]).claim(f"{self._owner} {chosen}")
         self._here.say(f"{chosen} has received most: {answering}")
         return chosen
+
+    def _marks(self) -> dict[str, str | None]:
+        """Who has marked each server; None where that cannot be read."""
+        return {name: self._claimed(server) for name, server in self._servers().items()}
+
+    def _is_ours(self, mark: str) -> bool:
+        return mark.startswith(f"{self._owner} ")
+
+    def _marked_by_another(self, marks: Mapping[str, str | None]) -> str:
+        """Why a standby may have been asked to become the primary that is not the one to be chosen now; else empty."""
+        others = {name: mark for name, mark in marks.items() if mark and not self._is_ours(mark)}
+        if not others:
+            return ""
+        runs = ", ".join(sorted({mark.partition("/")[0] for mark in others.values()}))
+        return (
+            f"{', '.join(others)} is marked by another change of roles, which may have asked a standby to become the "
+            f"primary: {runs} (`dr show RUN` tells how it ended). When none is about to, remove the mark, the file "
+            "dr.claim in the data directory"
+        )
+
+    def _disclaim(self) -> None:
+        for server in self._servers().values():
+            self._quietly(self._soon(server).disclaim)
 
     def _lost(self, chosen: DatabaseServer) -> Evidence:
         return lost_at_most(lambda: chosen.seconds(self._step.heartbeat)) if self._step.heartbeat else {}

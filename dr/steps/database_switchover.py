@@ -105,7 +105,9 @@ class DatabaseSwitchover(Step, frozen=True, kw_only=True, forbid_unknown_fields=
     def observe_undone(self, here: Here, before: Evidence) -> Observation:
         change = self._change(here, back=True)
         standing = change.standing()
-        return InPlace(standing) if standing == before else change.look()
+        if standing == before:
+            return change.unmarked(standing) if isinstance(change, _Change) else InPlace(standing)
+        return change.look()
 
     def _change(self, here: Here, *, back: bool = False) -> "_Change | ManagedSwitchover":
         old, new = (self.standby, self.primary) if back else (self.primary, self.standby)
@@ -141,7 +143,12 @@ class _Change:
         old, new = self._names
         seen = self.standing()
         done = seen[new] == "writable" and seen[old] in NOT_WRITABLE and seen[self._pool_name] == f"taken to {new}"
-        return InPlace(seen) if done else NotInPlace(seen)
+        return self.unmarked(seen) if done else NotInPlace(seen)
+
+    def unmarked(self, seen: dict[str, object]) -> Observation:
+        """In place, once no mark of this run is left: it would keep any later run from failing over."""
+        left = [name for name, part in zip(self._names, (self._old, self._new), strict=True) if self._is_ours(part)]
+        return NotInPlace({**seen, "findings": [f"this run's mark is still on {left[0]}"]}) if left else InPlace(seen)
 
     def make(self) -> Evidence:
         """Go on from wherever an earlier attempt was cut short, or begin."""
@@ -150,12 +157,15 @@ class _Change:
         old, new = self._old.situation(), self._new.situation()
         if old == new == "writable":
             raise NotReady(f"{' and '.join(self._names)} both take writes: fence one of them by hand, at once")
+        if old != "writable" and new in RUNS_FENCED and self._is_ours(self._new):
+            self._new.stop()  # somebody has started it since it was fenced
+            new = "fenced"
         if new == "recovering":
             raise NotReady(f"{self._names[1]} runs, and answers no query yet")
         if new not in {"writable", "standby"} and self._is_ours(self._new):
             self.reinstate(old, new)
-        elif new != "writable" and old == "fenced" and self._is_ours(self._old):
-            self._go_on(new)
+        elif new != "writable" and old in NOT_WRITABLE and self._is_ours(self._old):
+            self._go_on(old, new)
         elif new != "writable":
             self._put_back(old)
             self._begin()
@@ -224,22 +234,29 @@ class _Change:
             while not self._new.follows(self._old) and self._here.now() < end:
                 self._here.sleep(EVERY)
 
-    def _go_on(self, new: Situation) -> None:
+    def _go_on(self, old: Situation, new: Situation) -> None:
         """The old one was fenced by an earlier attempt, so the new one may have been asked already; perhaps not yet.
 
         What it lacks of a server that is down it will not get. It was not asked then, but it is shut down all the same.
         """
         self._within(self._step.hold)
+        if old in RUNS_FENCED:
+            self._old.stop()
+            self._take_back(new, "somebody has started it since it was fenced, so where it ended is not known any more")
         try:
             position = self._old.stop()
             self._old.fence()  # it is there; but what made it may have been killed before it was on the disk
             self._new.catch_up(position)
         except (TargetUnreachable, Refused) as error:
-            self._within(self._here.remaining())
-            self._reversed().reinstate(new, "fenced")
-            raise SwitchedBack(f"{self._names[0]} serves as before: {error}") from None
+            self._take_back(new, str(error))
         self._within(self._here.remaining())
         self._stage("promote", self._new.promote)
+
+    def _take_back(self, new: Situation, why: str) -> NoReturn:
+        """The old one, which is fenced, works again."""
+        self._within(self._here.remaining())
+        self._reversed().reinstate(new, "fenced")
+        raise SwitchedBack(f"{self._names[0]} serves as before: {why}") from None
 
     def _give_up(self, error: Exception) -> NoReturn:
         """It failed before this attempt has asked for the promotion, and no earlier one had: so there is none pending.

@@ -165,7 +165,7 @@ class PatroniCluster:
                 [(standby,)] = client.rows("select pg_is_in_recovery()")
                 if not standby:
                     return Member(situation="writable", managed=managed, timeline=timeline)
-                [(received,)] = client.rows(sql.RECEIVED)
+                [(_, received)] = client.rows(sql.RECEIVED)
                 heard = client.rows(sql.HEARD)
         except TargetUnreachable as error:
             return Member(situation=sql.pulse_of(error), managed=managed)

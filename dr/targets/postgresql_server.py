@@ -141,9 +141,9 @@ class PostgresqlDatabaseServer:
         rows = self._rows(sql.HEARD)
         return float(rows[0][0]) if rows else None
 
-    def received(self) -> int:
-        [(position,)] = self._rows(sql.RECEIVED)
-        return int(position)
+    def received(self) -> tuple[int, int]:
+        [(timeline, position)] = self._rows(sql.RECEIVED)
+        return int(timeline), int(position)
 
     def seconds(self, query: str) -> float:
         return sql.seconds_in(self._sql().first(query), self._opening.name)

@@ -80,8 +80,11 @@ class DatabaseServer(Protocol):
         """Seconds since it, a standby, heard of its primary; None when it is not connected to one."""
         ...
 
-    def received(self) -> int:
-        """Bytes of WAL that it, a standby, has received; they are replayed before a promotion is over."""
+    def received(self) -> tuple[int, int]:
+        """The timeline and the bytes of WAL that it, a standby, has received; they are replayed before a promotion.
+
+        One on an older timeline lacks all that was written on the newer one, however many bytes it has.
+        """
         ...
 
     def seconds(self, query: str) -> float:

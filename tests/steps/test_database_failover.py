@@ -1,9 +1,11 @@
 """A primary that is dead, or only seems so; real servers, killed and frozen."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
@@ -13,8 +15,11 @@ from dr.demo import wait
 from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.targets.protocols import TargetUnreachable
+from dr.targets.switching import DatabaseServer
+from dr.targets.transport.data_directory import FENCE
 from tests.cluster import LIMIT, Cluster, Watch, Writer, cluster
 from tests.here import World
+from tests.switching import applied
 
 
 @pytest.fixture
@@ -70,6 +75,30 @@ def test_the_most_advanced_standby_takes_the_place_of_a_dead_primary_and_the_oth
     assert not watch.two_writable
     assert writable(servers) == ["db2"]
     assert len(client.acknowledged - servers.ids(second)) <= 1, "what the standby had not received is lost"
+
+
+def test_a_standby_that_has_not_followed_since_an_earlier_failover_is_not_preferred_for_its_bytes(
+    servers: Cluster,
+) -> None:
+    """What it has more of, nobody ever received; what it lacks is all that was written since."""
+    second, third = servers.nodes[1:]
+    with third.server.connect() as standby:
+        upstream = second.config.replication
+        standby.execute(psycopg.sql.SQL("alter system set primary_conninfo = {}").format(upstream))
+        standby.execute("select pg_reload_conf()")
+    wait.until(lambda: second.ask("select count(*) from pg_stat_replication") == 1, LIMIT, "the third follows it")
+    second.ask("select pg_promote()")
+    with servers.first.server.connect() as old:  # it goes another way, and far
+        old.execute("create table nobody_received as select generate_series(1, 100000)")
+    servers.first.kill()
+    (servers.first.server.data / FENCE).touch()
+    servers.first.start()
+    second.ask("insert into writes values (1, 'since then') returning id")
+    wait.until(lambda: third.ask("select count(*) from writes where id = 1") == 1, LIMIT, "the third has it")
+    second.kill()
+    step = msgspec.structs.replace(failover(), primary="db2", standbys=("db1", "db3"))
+    assert make(servers, step)["promoted"] == "db3"
+    assert 1 in servers.ids(third)
 
 
 def test_the_old_primary_comes_back_as_a_standby_whoever_starts_it(servers: Cluster) -> None:
@@ -131,6 +160,33 @@ def test_a_primary_that_cannot_be_fenced_is_not_replaced(servers: Cluster) -> No
         assert servers.second.writable() != servers.nodes[2].writable()
     finally:
         servers.first.thaw()
+
+
+def test_a_mark_that_was_left_when_all_was_done_is_taken_away_and_no_client_notices(
+    servers: Cluster, tmp_path: Path
+) -> None:
+    servers.first.kill()
+    killed = applied(failover(), servers.targets(), servers.secrets, tmp_path, "'rm', '-f'")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert "this run's mark is still on" in str(look(servers, failover()))
+    with Writer(servers) as client:
+        make(servers, failover())
+    assert not client.errors
+    assert isinstance(look(servers, failover()), InPlace)
+
+
+def test_a_change_of_roles_that_another_run_began_is_told_before_the_primary_is_touched(servers: Cluster) -> None:
+    """A standby may have been asked to become the primary; whether that is over, nobody here knows."""
+    with World(servers.targets(), servers.secrets).act() as here:
+        here.reach(DatabaseServer, "db3").claim("another-run/fail-over db3")
+    servers.first.kill()
+    with pytest.raises(
+        NotReady, match=r"db3 is marked by .*: another-run \(`dr show RUN`.* remove the mark, .*dr.claim"
+    ):
+        make(servers, failover())
+    assert not (servers.first.server.data / "standby.signal").exists()
+    (servers.nodes[2].server.data / "dr.claim").unlink()
+    make(servers, failover())
 
 
 def test_how_much_is_lost_is_told_by_the_age_of_a_marker(servers: Cluster) -> None:

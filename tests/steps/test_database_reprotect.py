@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 
 from dr.core.duration import parse_duration
@@ -76,6 +77,26 @@ def test_an_old_primary_whose_wal_is_gone_is_copied_anew_and_its_old_data_are_ke
     assert not beside(servers, "fresh")
     assert make(servers, step("copy")) == {"way": "as it was"}
     assert beside(servers, "before") == [kept]
+
+
+def test_an_old_primary_that_crashed_once_more_when_it_was_a_standby_already_is_rewound(servers: Cluster) -> None:
+    """It knows by then that the new primary's timeline begins before its own end, and does not start any more."""
+    servers.second.ask("select pg_promote()")
+    servers.first.ask("insert into writes values (-7, 'never received') returning id")
+    servers.first.kill()
+    (servers.first.server.data / FENCE).touch()
+    servers.first.start()
+    with servers.first.server.connect() as standby:
+        upstream = servers.second.config.replication
+        standby.execute(psycopg.sql.SQL("alter system set primary_conninfo = {}").format(upstream))
+        standby.execute("select pg_reload_conf()")
+    log = servers.workspace.directory / "db1.out"
+    wait.until(lambda: "before current recovery point" in log.read_text(), LIMIT, "it knows of the new timeline")
+    servers.first.kill()
+    with Watch(servers) as watch:
+        assert make(servers, step("rewind")) == {"way": "rewound"}
+    assert watch.turns == ["db2"]
+    assert -7 not in servers.ids(servers.first)
 
 
 def test_a_server_whose_rewind_was_cut_short_is_started_by_nobody_until_it_is_a_copy(

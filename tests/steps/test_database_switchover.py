@@ -306,6 +306,35 @@ def test_what_was_cut_short_before_the_promotion_can_be_undone(servers: Cluster,
     assert not servers.second.writable()
 
 
+@pytest.mark.parametrize("stage", ["stop", "catch up"])
+@pytest.mark.parametrize("how", ["gone on with", "undone"])
+def test_what_was_cut_short_and_whose_old_primary_somebody_started_is_no_dead_end(
+    servers: Cluster, stage: str, how: str
+) -> None:
+    """As a service manager does. It comes up as a standby, so that nobody takes writes any more."""
+
+    def die(over: str) -> None:
+        if over == stage:
+            raise Died
+
+    with Writer(servers) as client:
+        with pytest.raises(Died):
+            make(servers, fault=die)
+        servers.first.start()
+        if how == "undone":
+            with world(servers).act() as here:
+                STEP.undo(here, BEFORE)
+                assert STEP.observe_undone(here, BEFORE) == InPlace(BEFORE)
+        else:
+            with pytest.raises(SwitchedBack, match="db1 serves as before: somebody has started it since it was fenced"):
+                make(servers)
+            client.goes_on()
+            make(servers)
+            assert look(servers) == InPlace(AFTER)
+        client.goes_on()
+    assert client.acknowledged <= servers.ids(servers.first if how == "undone" else servers.second)
+
+
 def test_a_promotion_cannot_be_taken_back_but_the_clients_get_to_the_new_primary(servers: Cluster) -> None:
     def die(over: str) -> None:
         if over == "promote":

@@ -49,6 +49,11 @@ class Roles:
         servers = self.servers
         return applied(self.step, servers.targets(), servers.secrets, servers.workspace.directory, kill_at)
 
+    def marked(self) -> str:
+        """What stands in the marks that were left; one that was cut short may be there, and empty."""
+        marks = (node.server.data / BEGUN for node in self.servers.nodes)
+        return "".join(mark.read_text() for mark in marks if mark.exists())
+
     def reprotect(self) -> None:
         """Whichever of the two takes no writes follows the other."""
         if self.standby.writable():
@@ -115,6 +120,7 @@ def test_killed_before_any_touch_it_is_finished_or_taken_back_and_never_two_serv
                 break
             assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
             (take_back if number % 2 else finish)(roles)
+            assert not roles.marked(), "it would bar any later failover"
             client.goes_on()
             roles.reprotect()
     assert number > len(touches) * 3 // 4

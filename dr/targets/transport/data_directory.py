@@ -42,6 +42,9 @@ exec "$2" "$1"
 A shell, though dr uses none elsewhere: it is the one thing at hand that can wait for a word, and then needs no other
 program to send a signal and to look for a file. Its text is fixed; the paths are its arguments.
 """
+ALONE: Final = "-c hot_standby=off -c listen_addresses= -c unix_socket_directories=. -c primary_conninfo="
+OWN_TIMELINE: Final = "-c recovery_target_timeline=current"
+"""A standby that knows of a newer timeline, which begins before its own end, does not start otherwise."""
 CLEAN: Final = ("shut down", "shut down in recovery")
 
 
@@ -180,6 +183,22 @@ class DataDirectory:
         said = self._given(self._commands.start, "start", "--no-wait", f"--log={self.path}/startup.log")
         if said.status:
             raise Refused(f"{self.name} does not start: {said.words()}")
+
+    def recover(self) -> None:
+        """Have a server that crashed replay its own WAL, and shut it down in order. It is fenced first, and stays so.
+
+        It comes up as a standby that nobody can connect to. `postgres --single`, which replays WAL, too, was rejected:
+        it takes no directory that is fenced.
+
+        Raises:
+            Refused: it does not replay it, or is not down.
+        """
+        self.fence()
+        how = (f"--log={self.path}/startup.log", f"--options={ALONE} {OWN_TIMELINE}")
+        self.change(*self._pg_ctl("start", "--wait", self._patience(), *how))
+        self.change(*self._pg_ctl("stop", "--mode=fast", "--wait", self._patience()))
+        if not self.control().clean:
+            raise Refused(f"{self.name} crashed, and does not replay its WAL, {self.path}/startup.log says why")
 
     def fenced(self) -> bool:
         return self.exists(FENCE)

@@ -40,13 +40,15 @@ def rewind(directory: DataDirectory, upstream: str) -> None:
     because WAL that it would need may be gone.
 
     Raises:
-        Refused: pg_rewind says no, or somebody has started the server.
+        Refused: pg_rewind says no, somebody has started the server, or it crashed and cannot replay its WAL.
     """
     under_lock = ("flock", f"--wait={max(1, round(directory.deadline - time.monotonic()))}", directory.path)
     if begun_before := _barred(directory):
         directory.must(*under_lock, "true")
         if not _barred(directory):
             return
+    elif not directory.control().clean and not directory.running():
+        directory.recover()  # pg_rewind would have `postgres --single` do that, which refuses a barred directory
     _bar(directory)
     said = directory.change(
         *under_lock, "sh", "-c", REWIND, "sh", directory.path, directory.tool("pg_rewind"), upstream

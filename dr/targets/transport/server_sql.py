@@ -9,8 +9,11 @@ HEARD: Final = """
     select greatest(extract(epoch from clock_timestamp() - greatest(last_msg_receipt_time, latest_end_time)), 0)::float8
       from pg_stat_wal_receiver where status = 'streaming'
 """
+# The timeline by its WAL files: its control data may tell an older one, and the process that receives has ended when
+# there is no primary any more.
 RECEIVED: Final = """
-    select greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'
+    select (select max(('x' || left(name, 8))::bit(32)::int) from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$'),
+           greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'
 """
 # What would be found out too late. Each row is a reason, in words.
 NO_PRIMARY: Final = """
