@@ -67,8 +67,9 @@ Evidence of the recovery run {run}
 
 TO VERIFY IT, with nothing but Python 3.8 or newer and OpenSSH's ssh-keygen, in this folder:
 
-    python3 -I verify.py --allowed-signers THE-FILE-YOU-TRUST
+    python3 -I verify.py --allowed-signers THE-FILE-YOU-TRUST     (--entries: also says what was done)
 
+It ends with 0 if all is well, and never without that file: the list in this pack is the word of whoever made it.
 Whoever made this pack could have put any verify.py and any allowed_signers into it. Take verify.py from a copy of dr
 that you trust (there it is dr/audit/verify_pack.py), and allowed_signers from whoever keeps the list of your
 operators' keys.

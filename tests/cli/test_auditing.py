@@ -384,7 +384,7 @@ def test_a_pack_is_exported_and_verified_by_what_is_in_it(signed: Path) -> None:
     with tarfile.open(signed / name) as tar:
         tar.extractall(signed, filter="data")
     done = subprocess.run(
-        [sys.executable, "-I", "-B", f"{run_of(signed)}/verify.py"],
+        [sys.executable, "-I", "-B", f"{run_of(signed)}/verify.py", "--allowed-signers", "allowed_signers"],
         cwd=signed,
         capture_output=True,
         text=True,
