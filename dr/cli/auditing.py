@@ -97,7 +97,7 @@ def verify(
         except DrError as error:
             errors.append(error)
             word = "UNREADABLE" if isinstance(error, JournalUnreadable) else "BROKEN"
-            click.echo(f"{stored.run}: {word} [{error.code}] {error.what}")
+            click.echo(printable(f"{stored.run}: {word} [{error.code}] ") + error.what)
     try:
         ledger = found.compare_ledger()
         raise_difference("the ledger", "dr audit sync --all", [ledger] if ledger else [])

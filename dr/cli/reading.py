@@ -36,7 +36,7 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
     if not rows:
         click.echo(f"there are no runs yet in {found.directory}")
     for row in rows:
-        click.echo(f"{row['run']}  {row['environment']:12}  {row['stands']}")
+        click.echo(printable(f"{row['run']}  {row['environment']:12}  {row['stands']}"))
 
 
 @click.command(epilog="\b\nExamples:\n  dr show latest\n  dr show 20230515T1445 --report postmortem")

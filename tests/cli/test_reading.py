@@ -99,6 +99,27 @@ def test_runs_are_listed_for_programs_too(folder: Path) -> None:
     assert row["environment"] == "shop"
 
 
+def test_a_folder_whose_name_holds_lines_cannot_put_a_run_on_the_list(folder: Path) -> None:
+    dr(folder, *RUN)
+    run = journal_file(folder).parent
+    run.rename(run.with_name("x\n20230515T140000.000Z-invented  shop  ended\x1b[2J"))
+    [line] = dr(folder, "runs").out.splitlines()
+    assert line.startswith(r"x\n20230515T140000.000Z-invented  shop  ended\x1b[2J ")
+
+
+def test_one_run_that_was_made_unreadable_does_not_keep_the_others_from_being_verified(folder: Path) -> None:
+    dr(folder, *RUN)
+    whole = journal_file(folder)
+    doctored = whole.parent.parent / "00000000T000000.000Z-first-000000"
+    doctored.mkdir()
+    deep = b'{"prev":"%b","seq":0,"deep":%b%b}\n' % (b"0" * 64, b"[" * 100_000, b"]" * 100_000)
+    (doctored / "journal.jsonl").write_bytes(deep)
+    seen = dr(folder, "audit", "verify", "--all")
+    assert seen.status == 10
+    assert f"{doctored.name}: BROKEN" in seen.out
+    assert f"{whole.parent.name}: verified" in seen.out
+
+
 def test_a_run_that_died_before_its_first_entry_is_no_broken_journal(folder: Path) -> None:
     dr(folder, *RUN)
     journal_file(folder).write_bytes(b"")
