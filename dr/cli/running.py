@@ -10,7 +10,9 @@ from typing import cast, get_args
 
 import click
 
+from dr.audit.here import Book
 from dr.audit.replay import Folded
+from dr.audit.stored import StoredRun
 from dr.cli.identity import author_of_run
 from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
 from dr.cli.options import config_option, instant, run_argument, unsigned_option, utf8
@@ -108,7 +110,7 @@ def run(
         engine = start(runs, plan, raw, world, who, reason=reason, detected=detected)
         with left(runs, engine):
             result = engine.run()
-    _finish(engine, result, as_json=as_json)
+    _finish(runs, engine, result, as_json=as_json)
 
 
 @click.command(
@@ -215,7 +217,7 @@ def _carry_on(
             if rollback_because is not None:
                 roll_back(engine, rollback_because)
             result = engine.run()
-    _finish(engine, result, as_json=as_json)
+    _finish(runs, engine, result, as_json=as_json)
 
 
 def _admit_answer(folded: Folded, given: Answer) -> None:
@@ -255,8 +257,8 @@ def _watching(
                 yield keyboard, live
 
 
-def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json: bool) -> None:
-    """Say how it ended; everything but a recovery is an error with an exit status of its own."""
+def _finish(runs: Book, engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json: bool) -> None:
+    """Say how it ended, and what was measured; everything but a recovery is an error with an exit status of its own."""
     name, stands = engine.run_name, standing(engine.plan, engine.state)
     match result:
         case Interrupted(because=because):
@@ -287,6 +289,16 @@ def _finish(engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json:
             if not as_json:
                 label, why = _FINISHED[service]
                 tell(f"\n{paint(label, sys.stdout, fg='green', bold=True)}: {name}; {why}")
+                if service == "well":  # else there is nothing to tell, and a long journal is not read once more
+                    _tell_measured(engine.plan, runs.find(name))
+
+
+def _tell_measured(plan: Plan, stored: StoredRun) -> None:
+    """The recovery time, and what was lost, beside their objectives."""
+    from dr.report.timeline import measure  # these two load what is drawn and told of runs: not before the first step
+    from dr.report.verdict import actual
+
+    tell("\n".join(actual(measure(plan, stored.entries()))))
 
 
 def _detected(text: str) -> str:

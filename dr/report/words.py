@@ -243,7 +243,10 @@ def _short(value: object, deep: int) -> str:
     elif isinstance(value, Mapping):
         text = "{" + facts(value, deep + 1) + "}"
     elif isinstance(value, list | tuple):
-        text = "; ".join(_short(item, deep + 1) for item in value[:FIRST]) + ("; …" if len(value) > FIRST else "") or "none"
+        text = (
+            "; ".join(_short(item, deep + 1) for item in value[:FIRST]) + ("; …" if len(value) > FIRST else "")
+            or "none"
+        )
     elif value is None or isinstance(value, bool):
         text = {None: "none", True: "yes", False: "no"}[value]
     elif isinstance(value, float):

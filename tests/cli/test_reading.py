@@ -135,7 +135,7 @@ def test_a_run_that_died_before_its_first_entry_is_no_broken_journal(folder: Pat
 def test_a_journal_that_was_removed_is_seen(removal: Callable[[Path], object], folder: Path) -> None:
     dr(folder, *RUN)
     removal(journal_file(folder))
-    assert "unreadable [journal-broken]" in dr(folder, "runs").out
+    assert "DOES NOT VERIFY [journal-broken]" in dr(folder, "runs").out
     for arguments in (
         ["audit", "verify", "--all"],
         ["audit", "verify", "latest"],
@@ -202,7 +202,7 @@ def test_a_broken_journal_is_still_shown_as_far_as_it_can_be_read(folder: Path) 
     assert seen.status == 0
     assert r"not an entry: \x1b[2J\xff not an entry" in seen.out
     assert "run ended: completed" in seen.out
-    assert "unreadable [journal-broken]" in dr(folder, "runs").out
+    assert "DOES NOT VERIFY [journal-broken]" in dr(folder, "runs").out
     for arguments in (["show", "latest"], ["audit", "verify", "latest"], ["audit", "verify", "--all"]):
         told = dr(folder, *arguments)
         assert told.status == 10
@@ -236,6 +236,8 @@ def test_the_recovery_time_is_measured_from_the_detection(goal: str, verdict: st
         seen = dr(folder, *RUN, "--detected", half_a_minute_ago.isoformat())
     assert seen.status == 0
     assert "recovered: " in seen.out
+    [said] = re.findall("^actual recovery time: .*$", seen.out, re.MULTILINE)
+    assert said in dr(folder, "show", "latest").out.splitlines(), "the same where it is told again"
     told = dr(folder, "show", "latest").out
     measured = re.search(r"actual recovery time: (\S+) s from detection; (.*)", told)
     assert measured is not None
