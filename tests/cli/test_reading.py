@@ -225,7 +225,7 @@ def test_the_entries_of_one_step_are_shown_alone(folder: Path) -> None:
     assert all(" off: " in line for line in dr(folder, "audit", "show", "latest", "--step", "off").out.splitlines())
 
 
-@pytest.mark.parametrize("goal, verdict", [("5m", "objective 5m: met"), ("30s", "objective 30s: MISSED")])
+@pytest.mark.parametrize("goal, verdict", [("5m", "objective 5m: met"), ("30s", r"objective 30s: MISSED by .+")])
 def test_the_recovery_time_is_measured_from_the_detection(goal: str, verdict: str, folder: Path) -> None:
     """Safety rule 14: until the steady state has held, not until the last step returned."""
     steady = "steady_state: {within: 5s, hold: 200ms, every: 50ms, checks: [{probe: http, target: website}]}\n"
@@ -242,4 +242,4 @@ def test_the_recovery_time_is_measured_from_the_detection(goal: str, verdict: st
     measured = re.search(r"actual recovery time: (\S+) s from detection; (.*)", told)
     assert measured is not None
     assert float(measured[1]) >= 30.2, "what went by before, and the hold time"
-    assert measured[2] == verdict
+    assert re.fullmatch(verdict, measured[2]), measured[2]
