@@ -75,7 +75,7 @@ def met(measured: Measured) -> str:
     if measured.rto_met is None:
         return f"not known, the clock went back by {span(measured.set_back)}"
     # By how much: `1 m 00 s` may be a little more than `1m`.
-    return "met" if measured.rto_met else f"MISSED by {span(measured.recovery_time - measured.rto)}"
+    return "met" if measured.rto_met else f"MISSED by {took(measured, measured.recovery_time - measured.rto)}"
 
 
 def _objective(measured: Measured) -> str:
