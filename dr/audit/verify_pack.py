@@ -34,6 +34,8 @@ LONGEST = 1 << 16
 """Bytes of a checkpoint; what stands in it becomes arguments of ssh-keygen."""
 MOST = 10_000
 """Checkpoints: each starts ssh-keygen twice."""
+DIGITS = 18
+"""Of a number that is read as an int."""
 NAMESPACE = "dr-checkpoint@dr-runbooks"
 BEGINNING = re.compile(rb'\{"prev":"([0-9a-f]{64})","seq":(0|[1-9][0-9]{0,17}),')
 TEXT = rb'"((?:[^"\\\x00-\x1f]|\\.)*)"'
@@ -57,6 +59,7 @@ class Entry(NamedTuple):
     """What is judged of an entry."""
 
     run: str
+    at: str
     actor: str
     kind: str
     plan: Any
@@ -112,7 +115,7 @@ def entries_of(journal: bytes) -> tuple[list[Entry], list[str]]:
         told = parsed(line, f"entry {seq}")
         event = told["event"]
         run, actor, kind = (sys.intern(name) for name in (told["run"], told["actor"], event["type"]))
-        entries.append(Entry(run, actor, kind, event.get("plan"), event.get("signer")))
+        entries.append(Entry(run, told["at"], actor, kind, event.get("plan"), event.get("signer")))
         if entries[-1].run != entries[0].run:
             raise Wrong(f"entry {seq}: it belongs to another run")
         heads.append(hashlib.sha256(line).hexdigest())
@@ -133,8 +136,12 @@ def parsed(line: bytes, name: str) -> dict[str, Any]:
             raise ValueError("a name stands in it twice")
         return found
 
-    try:  # numbers as float: reading an int of millions of digits takes an old Python for ever
-        value: dict[str, Any] = json.loads(line.decode("utf-8"), object_pairs_hook=once, parse_int=float)
+    def number(digits: str) -> float:
+        """An int of millions of digits would take an old Python for ever."""
+        return int(digits) if len(digits) <= DIGITS else float(digits)
+
+    try:
+        value: dict[str, Any] = json.loads(line.decode("utf-8"), object_pairs_hook=once, parse_int=number)
         texts = (value["run"], value["at"], value["actor"], value["event"]["type"])
         if all(isinstance(text, str) for text in texts):
             return value
@@ -243,6 +250,17 @@ def in_other_names(entries: list[Entry], signed: list[Signed]) -> Iterator[str]:
         first = end
 
 
+def out_of_time(entries: list[Entry], signed: list[Signed]) -> Iterator[str]:
+    """Times that go back: a clock did, or somebody wrote another time, as whoever signs with an expired key must."""
+    why = "a clock went back, or one of the two was not written then"
+    for seq in range(1, len(entries)):
+        if entries[seq].at < entries[seq - 1].at:
+            yield f"entry {seq}: its time is before that of entry {seq - 1}: {why}"
+    for mark in signed:
+        if mark.size and mark.at < entries[mark.size - 1].at:
+            yield f"entry {mark.size - 1}: signed by {mark.actor} for a time before its own: {why}"
+
+
 def span(first: int, end: int) -> str:
     """The entries from `first` to the one before `end`, in words."""
     return f"entry {first}" if end == first + 1 else f"entries {first}-{end - 1}"
@@ -299,7 +317,7 @@ def compare(folder: Path, there: dict[str, bytes], trusted: Path | None, show: b
     if show:
         tell_entries(journal)
     tell(signed, "signed" if trusted else "said to be signed")
-    for note in in_other_names(entries, signed):
+    for note in (*in_other_names(entries, signed), *out_of_time(entries, signed)):
         say(note)
     return weigh(entries, signed, allowed, trusted)
 

@@ -33,6 +33,7 @@ from tests.audit.written import RUN, write
 from tests.keyring import Keyring, identity
 
 STATUS = {"well": 0, "tampered": 1, "incomplete": 2, "unverifiable": 3}
+MAY = "2023-05-15T14:00:00.000000Z"
 Attack = Callable[[Bytes, Keyring], Bytes]
 
 
@@ -543,6 +544,27 @@ def test_entries_in_the_name_of_somebody_who_has_not_signed_them_are_told_by_bot
     assert [line for line in said.splitlines() if "in the name of" in line] == [
         note.replace(lookalike, r"\u0430lice@example.org") for note in notes
     ]
+
+
+def test_times_that_go_back_are_told_by_both(
+    pack: Pack, run: Bytes, keyring: Keyring, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever signs with a key that has expired must write an old date, and what was written since has its own."""
+    lines = list(run.lines)
+    for seq in (20, 29):
+        lines[seq] = lines[seq].replace(b'"at":"2023-05', b'"at":"2026-05')
+    made = rechained(lines)
+    marks = [encode_checkpoint(keyring.sign(mark_of(made, size, at=MAY), "alice")) for size in (1, 30)]
+    forged_run = run.but(made, marks)
+    why = "a clock went back, or one of the two was not written then"
+    notes = (
+        f"entry 21: its time is before that of entry 20: {why}",
+        f"entry 29: signed by alice@example.org for a time before its own: {why}",
+    )
+    assert forged_run.judged(keyring).notes == notes
+    pack.put(forged_run)
+    assert pack.verify() == verify_pack.WELL
+    assert tuple(line for line in capsys.readouterr().out.splitlines() if why in line) == notes
 
 
 def test_nothing_is_said_of_names_where_each_has_signed_for_himself(
