@@ -221,7 +221,7 @@ def signatures(marks: bytes, run: str, heads: list[str], allowed: Path | None) -
 
 
 def missing(entries: list[Entry], signed: list[Signed]) -> Iterator[str]:
-    """What is behind no signature, and the signatures that must have been there before a first effect."""
+    """What is behind no signature, the signatures that must have been there before a first effect, and the end."""
     covered = max([mark.size for mark in signed], default=0)
     if covered < len(entries):
         yield f"{span(covered, len(entries))}: behind no signature, only behind the chain"
@@ -234,6 +234,8 @@ def missing(entries: list[Entry], signed: list[Signed]) -> Iterator[str]:
             continue
         who = entries[start].actor
         yield f"entry {start}: {who} began there and signed before the first effect; the signature is missing"
+    if kinds[-1] != "run-ended":
+        yield "the run has not ended: it was stopped or killed there, or what came after was cut off"
 
 
 def in_other_names(entries: list[Entry], signed: list[Signed]) -> Iterator[str]:
@@ -308,8 +310,6 @@ def compare(folder: Path, there: dict[str, bytes], trusted: Path | None, show: b
     say(f"{entries[0].run}: {len(entries)} entries, head {heads[-1]}")
     if journal != there["journal.jsonl"]:
         say("an unfinished entry stands at the end, as a crash leaves it; nothing was done for it")
-    if entries[-1].kind != "run-ended":
-        say("the run has not ended: it was stopped or killed there, or what came after was cut off")
     allowed = trusted or (folder / "allowed_signers" if "allowed_signers" in there else None)
     signed, wrong = signatures(marks, entries[0].run, heads, allowed)
     if wrong:

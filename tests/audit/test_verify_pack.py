@@ -350,13 +350,13 @@ def test_the_auditors_own_list_counts_rather_than_the_packs(
 def test_a_run_cut_off_at_a_signed_checkpoint_is_said_not_to_have_ended(
     pack: Pack, run: Bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing tells it from a run that was killed there; but nobody may take it for a whole one."""
+    """Nothing tells it from a run that was killed there; but nobody, and no script, may take it for a whole one."""
     assert pack.verify() == verify_pack.WELL
     assert "has not ended" not in capsys.readouterr().out
     size = entries_known(run.marks[-2])
     pack.put(Bytes(run.lines[:size], run.marks[:-1]))
-    assert pack.verify() == verify_pack.WELL
-    assert "the run has not ended" in capsys.readouterr().out
+    assert pack.verify() == verify_pack.INCOMPLETE
+    assert "INCOMPLETE: the run has not ended" in capsys.readouterr().out
 
 
 def entries_known(mark: bytes) -> int:
