@@ -210,7 +210,9 @@ class _Story:
     def _hear(self, seq: int, line: bytes) -> None:
         try:
             entry = e.decode_entry(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if self._thorough:
+                _read_strictly(line)
+        except ValueError as error:  # msgspec's own errors and those of Unicode are ValueErrors
             raise chain.Broken(seq, f"it cannot be read ({error})") from None
         if entry.run != self._run:
             raise chain.Broken(seq, f"it belongs to the run {entry.run}")
@@ -229,6 +231,13 @@ class _Story:
                 self.processes[-1].first_effect = seq
             case _:
                 pass
+
+
+def _read_strictly(line: bytes) -> None:
+    """Raises ValueError: a name stands in it twice, or it is no JSON to some: it must say the same to every reader."""
+    from dr.targets.transport.json_text import parse  # loads Python's json: only for a run that is signed
+
+    parse(line.decode())
 
 
 def _uncovered(verdict: Verdict, reasons: Sequence[str]) -> Iterator[str]:

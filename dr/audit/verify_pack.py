@@ -136,18 +136,21 @@ def parsed(line: bytes, name: str) -> dict[str, Any]:
             raise ValueError("a name stands in it twice")
         return found
 
+    def none(word: str) -> None:
+        raise ValueError(f"{word} is no JSON")
+
     def number(digits: str) -> float:
         """An int of millions of digits would take an old Python for ever."""
         return int(digits) if len(digits) <= DIGITS else float(digits)
 
     try:
-        value: dict[str, Any] = json.loads(line.decode("utf-8"), object_pairs_hook=once, parse_int=number)
-        texts = (value["run"], value["at"], value["actor"], value["event"]["type"])
-        if all(isinstance(text, str) for text in texts):
-            return value
+        value: dict[str, Any] = json.loads(
+            line.decode("utf-8"), object_pairs_hook=once, parse_int=number, parse_constant=none
+        )
+        "".join((value["run"], value["at"], value["actor"], value["event"]["type"])).encode()
     except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise Wrong(f"{name}: it cannot be read")
+        raise Wrong(f"{name}: it cannot be read") from None
+    return value
 
 
 def ssh_keygen(action: str, message: bytes, *options: str) -> tuple[bool, str]:

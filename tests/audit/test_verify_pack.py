@@ -161,6 +161,13 @@ def in_place_of_the_first(run: Bytes, keyring: Keyring) -> bytes:
     return encode_checkpoint(keyring.sign(mark_of(run.lines, 1, actor=identity("bob")), "bob"))
 
 
+def signed_anew(run: Bytes, keyring: Keyring, change: Callable[[bytes], bytes]) -> Bytes:
+    """The fifth entry changed by somebody whose key counts."""
+    lines = rechained([*run.lines[:5], change(run.lines[5]), *run.lines[6:]])
+    marks = [encode_checkpoint(keyring.sign(mark_of(lines, size), "alice")) for size in (1, 30)]
+    return run.but(lines, marks)
+
+
 OTHER = "20230514T100000Z-other-000000"
 ATTACKS: dict[str, tuple[Attack, str, str]] = {
     "nothing": (lambda run, _: run, "well", "every entry is behind"),
@@ -224,6 +231,18 @@ ATTACKS: dict[str, tuple[Attack, str, str]] = {
     "an entry of another run": (
         lambda run, _: run.but(rechained([*run.lines[:3], run.lines[3].replace(RUN.encode(), b"x")]), ()),
         "tampered", "entry 3: it belongs to",
+    ),
+    "an entry that says two things": (
+        lambda run, keyring: signed_anew(run, keyring, lambda line: line.replace(b'"type":', b'"step":"z","type":')),
+        "tampered", "entry 5: it cannot be read",
+    ),
+    "an entry that is no JSON to others": (
+        lambda run, keyring: signed_anew(run, keyring, lambda line: line[:-1] + b',"more":NaN}'),
+        "tampered", "entry 5: it cannot be read",
+    ),
+    "an actor that is no text": (
+        lambda run, keyring: signed_anew(run, keyring, lambda line: line.replace(b'"actor":"', b'"actor":"\\ud800')),
+        "tampered", "entry 5: it cannot be read",
     ),
     "no entry behind the chain": (
         lambda run, _: run.but(rechained([*run.lines[:3], run.lines[3][:-1]]), ()), "tampered", "entry 3: it cannot",
