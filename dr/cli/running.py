@@ -10,6 +10,7 @@ from typing import cast, get_args
 
 import click
 
+from dr.audit.book import LocalBook
 from dr.audit.here import Book
 from dr.audit.replay import Folded
 from dr.audit.stored import StoredRun
@@ -290,7 +291,7 @@ def _finish(runs: Book, engine: Engine, result: s.Ended | Waiting | Interrupted,
                 label, why = _FINISHED[service]
                 tell(f"\n{paint(label, sys.stdout, fg='green', bold=True)}: {name}; {why}")
                 if service == "well":  # else there is nothing to tell, and a long journal is not read once more
-                    _tell_measured(engine.plan, runs.find(name))
+                    _tell_measured(engine.plan, LocalBook(runs.directory).stored(name))
 
 
 def _tell_measured(plan: Plan, stored: StoredRun) -> None:
