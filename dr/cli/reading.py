@@ -28,13 +28,17 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
     import msgspec
 
     found = book_to_read(config, journal)
-    listed = False
-    for run in map(summarize, found.runs()):
-        listed = True
-        told = printable(f"{run.run}  {run.environment:12}  {run.stands}")
-        click.echo(msgspec.json.encode(run) if as_json else told)
-    if not (listed or as_json):
+    listed = [summarize(stored) for stored in found.runs()]
+    if as_json:
+        for run in listed:
+            click.echo(msgspec.json.encode(run))
+        return
+    if not listed:
         click.echo(f"there are no runs yet in {found.directory}")
+    name = max((len(run.run) for run in listed), default=0)
+    environment = max((len(run.environment) for run in listed), default=0)
+    for run in listed:
+        click.echo(printable(f"{run.run:{name}}  {run.environment:{environment}}  {run.stands}"))
 
 
 @click.command(epilog="\b\nExamples:\n  dr show latest\n  dr show 20230515T1445 --report postmortem")

@@ -99,6 +99,14 @@ def test_runs_are_listed_for_programs_too(folder: Path) -> None:
     assert row["environment"] == "shop"
 
 
+def test_a_list_of_runs_stands_in_columns(folder: Path) -> None:
+    write(folder, {"z.yaml": GOOD.replace("name: quiet", "name: a-longer-name")})
+    for runbook in ("z.yaml", "good.yaml"):
+        dr(folder, "run", runbook, "--env", "shop", "--yes")
+    first, second = dr(folder, "runs").out.splitlines()
+    assert first.index("  shop  ended") == second.index("  shop  ended")
+
+
 def test_a_folder_whose_name_holds_lines_cannot_put_a_run_on_the_list(folder: Path) -> None:
     dr(folder, *RUN)
     run = journal_file(folder).parent
