@@ -21,9 +21,10 @@ from dr.report.words import answer_command, clock, plan_lines, printable, senten
 @journal_option
 @config_option
 def runs(as_json: bool, journal: Path | None, config: Path) -> None:
-    """List the runs in the journal, newest last: where each stands, how long recovery took, what was lost.
+    """List the runs in the journal, newest last.
 
-    Of each run it is verified that nothing was changed; who signed it is for `dr audit verify --all`.
+    Where each stands, how long recovery took and what was lost. Of each it is verified that nothing was changed; who
+    signed it is for `dr audit verify --all`.
     """
     import msgspec
 
