@@ -474,7 +474,15 @@ def test_a_second_signature_of_the_same_entries_is_told(
 
 @pytest.mark.parametrize(
     "line",
-    [b'{"event":1}', b"[]", b'{"event":{},"event":{}}', b"\xff", b"[" * 100_000, b'{"a":{"x":1,"x":2},"event":{}}'],
+    [
+        b'{"event":1}',
+        b"[]",
+        b'{"event":{},"event":{}}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"a":{"x":1,"x":2},"event":{}}',
+        b'{"a":NaN}',
+    ],
 )
 def test_a_line_that_could_be_read_in_two_ways_is_no_entry(line: bytes, pack: Pack, run: Bytes) -> None:
     head = b'{"prev":"%b","seq":0,' % (b"0" * 64)
