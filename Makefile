@@ -126,7 +126,7 @@ patroni-if-possible:
 	@$(MAKE) --no-print-directory $(PATRONI)/.ready || echo "Patroni is not installed: its tests are skipped"
 
 debian:
-	@for program in pgbouncer haproxy strace; do \
+	@for program in pgbouncer haproxy strace jq; do \
 	  command -v $$program >/dev/null || [ -x /usr/sbin/$$program ] || $(call apt,$$program) || \
 	  echo "$$program is not installed and cannot be from here (that takes root and apt-get): its tests are skipped"; \
 	done

@@ -130,7 +130,7 @@ class Engine:
         """Go on until the run ends, asks, or is stopped."""
         while True:
             if self._world.stop.is_set() and not self._flying:
-                return self._stop("the operator asked to stop (Ctrl-C)")
+                return self._stop("asked to (Ctrl-C, SIGTERM, or the terminal has gone)")
             begun = self._begin()
             if not isinstance(begun, float):
                 return begun

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 from dr.errors import JournalUnwritable
@@ -53,6 +54,15 @@ def write_all(file: int, data: bytes) -> None:
     written = os.write(file, data)
     while written < len(data):
         written += os.write(file, data[written:])
+
+
+def regular(path: str | Path, flags: int) -> int:
+    """Open a file, as an `opener` does. Of a pipe in its place an open would never return, of a device a read."""
+    file = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
 
 
 def sync_directory(directory: Path) -> None:

@@ -6,6 +6,7 @@ differ.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -42,6 +43,9 @@ from dr.audit.stored import StoredRun, Torn
 from dr.core.events import CopyTrusted, Event, HomeLeft, TakenOver
 from dr.errors import HomeUnreachable, JournalBroken, JournalHeld, JournalUnreadable, JournalUnwritable
 
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""What a run that is fetched from a store may be called here: whoever may put objects there could have called one `..`.
+Of others `compare_ledger` says that nobody has begun them."""
 MIRROR_READ_WITHIN = 5.0
 """Seconds in which a mirror must have told what it holds, before a run is gone on with."""
 SYNC_WITHIN = 60.0
@@ -268,7 +272,7 @@ class HomeBook:
         for store in (self._used, *self.mirrors):
             if store is not None:
                 try:
-                    return sorted(store.folders("runs/"))
+                    return sorted(run for run in store.folders("runs/") if RUN_NAME.fullmatch(run))
                 except NOT_STORED as error:
                     self._away = True
                     self._warn(f"{error}; what is said about runs is as the other copies have it")

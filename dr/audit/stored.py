@@ -13,13 +13,15 @@ import msgspec
 
 from dr.audit import chain
 from dr.audit.allowed_signers import AllowedSigners
-from dr.audit.disk import replace, unwritable
+from dr.audit.disk import regular, replace, unwritable
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN, LocalJournal
 from dr.audit.verdict import Verdict, judge
 from dr.core.events import Entry, decode_entry
 from dr.errors import JournalBroken, JournalHeld, JournalUnreadable
 
 BLOCK = 1 << 18
+LARGEST = 1 << 28
+"""Bytes of a plan or of all checkpoints: a plan of 10,000 steps has 6 million, a checkpoint 600."""
 HOLDER = "holder"
 UNKNOWN_HOLDER = "an unknown process"
 LOOKS = 20
@@ -76,7 +78,7 @@ class StoredRun(msgspec.Struct, frozen=True):
         """
         tail: list[bytes] = []
         try:
-            head = chain.check(chain.split(self._blocks(), tail), checkpoints=self._own_checkpoints())
+            head = chain.check(chain.split(self.blocks(JOURNAL), tail), checkpoints=self._own_checkpoints())
         except chain.Broken as broken:
             raise _broken(self.run, str(broken)) from broken
         return head, _torn(head, tail)
@@ -91,7 +93,7 @@ class StoredRun(msgspec.Struct, frozen=True):
         """
         tail: list[bytes] = []
         marks = self.checkpoint_lines()
-        lines = chain.split(self._blocks(), tail)
+        lines = chain.split(self.blocks(JOURNAL), tail)
         verdict = judge(self.run, lines, marks, signers, allow_unsigned=allow_unsigned)
         if verdict.tampered:
             raise _broken(self.run, "\n  ".join(verdict.tampered))
@@ -103,7 +105,7 @@ class StoredRun(msgspec.Struct, frozen=True):
         Raises:
             JournalBroken: a line is not an entry, or one of another run.
         """
-        for number, line in enumerate(chain.split(self._blocks(), [])):
+        for number, line in enumerate(chain.split(self.blocks(JOURNAL), [])):
             try:
                 entry = decode_entry(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -114,7 +116,7 @@ class StoredRun(msgspec.Struct, frozen=True):
 
     def raw(self) -> Iterator[bytes]:
         """The raw lines."""
-        return chain.split(self._blocks(), [])
+        return chain.split(self.blocks(JOURNAL), [])
 
     def exists(self) -> bool:
         return (self.directory / JOURNAL).exists()
@@ -130,7 +132,7 @@ class StoredRun(msgspec.Struct, frozen=True):
     def is_held(self) -> bool:
         """Whether a live process holds the journal."""
         try:
-            file = os.open(self.directory / JOURNAL, os.O_RDONLY)
+            file = regular(self.directory / JOURNAL, os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
@@ -169,13 +171,18 @@ class StoredRun(msgspec.Struct, frozen=True):
             raise
         return LocalJournal(self.directory, file, head, offset, seal), torn
 
-    def _blocks(self) -> Iterator[bytes]:
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The bytes of one of its files.
+
+        Raises:
+            JournalBroken, JournalUnreadable: it cannot be read.
+        """
         try:
-            with (self.directory / JOURNAL).open("rb", buffering=0) as file:
+            with open(self.directory / name, "rb", buffering=0, opener=regular) as file:
                 while block := file.read(BLOCK):
                     yield block
         except OSError as error:
-            raise _unread(self.run, JOURNAL, error) from error
+            raise _unread(self.run, name, error) from error
 
     def _own_checkpoints(self) -> tuple[chain.Checkpoint, ...]:
         found = self.checkpoints()
@@ -186,9 +193,13 @@ class StoredRun(msgspec.Struct, frozen=True):
 
     def _read(self, name: str) -> bytes:
         try:
-            return (self.directory / name).read_bytes()
+            with open(self.directory / name, "rb", opener=regular) as file:
+                content = file.read(LARGEST + 1)
         except OSError as error:
             raise _unread(self.run, name, error) from error
+        if len(content) > LARGEST:
+            raise _broken(self.run, f"{name} is larger than {LARGEST:,} bytes")
+        return content
 
 
 def lock(file: int, stored: StoredRun) -> None:

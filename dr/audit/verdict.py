@@ -5,7 +5,7 @@ found, but a signature that must be there is missing, so whatever is only behind
 whoever can write the files. *Unverifiable*: there are signatures, and nobody has said whose are to be accepted. *Well*.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -89,7 +89,7 @@ def judge(
         allow_unsigned: a run that was started unsigned is well although `signers` are known.
     """
     marks, signed, tampered = _judge_checkpoints(run, checkpoints, signers)
-    story = _Story(run, thorough=bool(signed) or signers is not None)
+    story = _Story(run, {mark.size - 1 for mark in signed}, thorough=bool(signed) or signers is not None)
     try:
         head = chain.check(story.told(lines), checkpoints=marks)
     except chain.Broken as broken:
@@ -108,7 +108,8 @@ def judge(
         return verdict
     reasons = [story.unsigned, *(mark.unsigned for mark in marks)]
     incomplete = (*_uncovered(verdict, reasons), *_missing(signed, story))
-    return msgspec.structs.replace(verdict, incomplete=incomplete, notes=tuple(_in_other_names(signed, story)))
+    notes = (*_in_other_names(signed, story), *_out_of_time(signed, story))
+    return msgspec.structs.replace(verdict, incomplete=incomplete, notes=notes)
 
 
 def span(first: int, end: int) -> str:
@@ -178,13 +179,20 @@ class _Process(msgspec.Struct):
 class _Story:
     """What the entries tell about signing, noted while they pass by on their way to the chain."""
 
-    def __init__(self, run: str, *, thorough: bool) -> None:
+    def __init__(self, run: str, signed: Collection[int], *, thorough: bool) -> None:
+        """`signed`: the entries that are the last of those that a checkpoint covers."""
         self.processes: list[_Process] = []
         self.actors: list[tuple[int, str]] = []
         """Where another actor begins to write."""
         self.unsigned = ""
         """Why the run is unsigned, as whoever started it said."""
+        self.times: dict[int, str] = {}
+        """Of the entries that are the last ones signed."""
+        self.set_back: list[int] = []
+        """Entries whose time is before that of the one before them."""
         self._run = run
+        self._signed = signed
+        self._last = ""
         self._thorough = thorough
 
     @property
@@ -202,12 +210,19 @@ class _Story:
     def _hear(self, seq: int, line: bytes) -> None:
         try:
             entry = e.decode_entry(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if self._thorough:
+                _read_strictly(line)
+        except ValueError as error:  # msgspec's own errors and those of Unicode are ValueErrors
             raise chain.Broken(seq, f"it cannot be read ({error})") from None
         if entry.run != self._run:
             raise chain.Broken(seq, f"it belongs to the run {entry.run}")
         if not self.actors or self.actors[-1][1] != entry.actor:
             self.actors.append((seq, entry.actor))
+        if entry.at < self._last:
+            self.set_back.append(seq)
+        self._last = entry.at
+        if seq in self._signed:
+            self.times[seq] = entry.at
         match entry.event:
             case e.RunStarted(signer=signer, unsigned=unsigned) | e.RunResumed(signer=signer, unsigned=unsigned):
                 self.processes.append(_Process(seq, entry.actor, signer))
@@ -216,6 +231,13 @@ class _Story:
                 self.processes[-1].first_effect = seq
             case _:
                 pass
+
+
+def _read_strictly(line: bytes) -> None:
+    """Raises ValueError: a name stands in it twice, or it is no JSON to some: it must say the same to every reader."""
+    from dr.targets.transport.json_text import parse  # loads Python's json: only for a run that is signed
+
+    parse(line.decode())
 
 
 def _uncovered(verdict: Verdict, reasons: Sequence[str]) -> Iterator[str]:
@@ -249,3 +271,13 @@ def _in_other_names(signed: Sequence[Signed], story: _Story) -> Iterator[str]:
         begin = max(first, own.get(actor, 0))
         if begin < min(end, covered):
             yield f"{span(begin, min(end, covered))}: in the name of {actor}, who has not signed them; others have"
+
+
+def _out_of_time(signed: Sequence[Signed], story: _Story) -> Iterator[str]:
+    """Times that go back: a clock did, or somebody wrote another time, as whoever signs with an expired key must."""
+    why = "a clock went back, or one of the two was not written then"
+    for seq in story.set_back:
+        yield f"entry {seq}: its time is before that of entry {seq - 1}: {why}"
+    for mark in signed:
+        if mark.at < story.times.get(mark.size - 1, ""):
+            yield f"entry {mark.size - 1}: signed by {mark.actor} for a time before its own: {why}"

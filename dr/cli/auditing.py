@@ -97,7 +97,7 @@ def verify(
         except DrError as error:
             errors.append(error)
             word = "UNREADABLE" if isinstance(error, JournalUnreadable) else "BROKEN"
-            click.echo(f"{stored.run}: {word} [{error.code}] {error.what}")
+            click.echo(printable(f"{stored.run}: {word} [{error.code}] ") + error.what)
     try:
         ledger = found.compare_ledger()
         raise_difference("the ledger", "dr audit sync --all", [ledger] if ledger else [])
@@ -135,6 +135,8 @@ def export(
             f"the pack cannot be written: {path}: {error.strerror}", stands="the run was only read"
         ) from None
     click.echo(f"{path}: {len(pack):,} bytes; {verdict.standing}, {_signed(verdict)}")
+    if not isinstance(fold(stored).state, s.Ended):
+        click.echo("the run has not ended, so its verifier calls it incomplete: export it again when it has")
     trusted = " --allowed-signers FILE" if verdict.signed else ""
     click.echo(
         f"to verify it without dr: tar xzf {shlex.quote(str(path))} && python3 -I {stored.run}/verify.py{trusted}"

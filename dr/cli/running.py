@@ -10,8 +10,10 @@ from typing import cast, get_args
 
 import click
 
+from dr.audit.book import LocalBook
 from dr.audit.here import Book
 from dr.audit.replay import Folded
+from dr.audit.stored import StoredRun
 from dr.cli.identity import author_of_run
 from dr.cli.journal import book, journal_option, recorded_in, resume_options, start_options
 from dr.cli.options import config_option, instant, run_argument, unsigned_option, utf8
@@ -279,13 +281,13 @@ def _undone(runs: Book, engine: Engine) -> str:
     """What a rollback has undone. A step that the operator had it leave as it is, is named."""
     from dr.report.timeline import timeline  # only for a run that was rolled back
 
-    lanes = timeline(engine.plan, runs.find(engine.run_name).entries()).lanes
+    lanes = timeline(engine.plan, LocalBook(runs.directory).stored(engine.run_name).entries()).lanes
     left = ", ".join(lane.step for lane in lanes if lane.ending == "left applied")
     return f"what it had applied is undone{f', but for {left}, which was left as it is' if left else ''}"
 
 
 def _finish(runs: Book, engine: Engine, result: s.Ended | Waiting | Interrupted, *, as_json: bool) -> None:
-    """Say how it ended; everything but a recovery is an error with an exit status of its own."""
+    """Say how it ended, and what was measured; everything but a recovery is an error with an exit status of its own."""
     name, stands = engine.run_name, standing(engine.plan, engine.state)
     match result:
         case Interrupted(because=because):
@@ -317,6 +319,16 @@ def _finish(runs: Book, engine: Engine, result: s.Ended | Waiting | Interrupted,
             if not as_json:
                 label, why = _FINISHED[service]
                 tell(f"\n{paint(label, sys.stdout, fg='green', bold=True)}: {name}; {why}")
+                if service == "well":  # else there is nothing to tell, and a long journal is not read once more
+                    _tell_measured(engine.plan, LocalBook(runs.directory).stored(name))
+
+
+def _tell_measured(plan: Plan, stored: StoredRun) -> None:
+    """The recovery time, and what was lost, beside their objectives."""
+    from dr.report.timeline import measure  # these two load what is drawn and told of runs: not before the first step
+    from dr.report.verdict import actual
+
+    tell("\n".join(actual(measure(plan, stored.entries()))))
 
 
 def _detected(text: str) -> str:

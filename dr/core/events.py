@@ -305,4 +305,7 @@ def decode_entry(line: bytes) -> Entry:
     Raises:
         msgspec.ValidationError, msgspec.DecodeError: the line is not an entry of this format.
     """
-    return _decoder.decode(line)
+    try:
+        return _decoder.decode(line)
+    except RecursionError:  # someone's doing: dr writes nothing that it cannot read
+        raise msgspec.DecodeError("it is nested too deeply") from None

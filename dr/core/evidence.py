@@ -15,7 +15,10 @@ def as_recorded(evidence: Evidence) -> Evidence:
     Raises:
         ValueError, TypeError: it is too large, or no JSON.
     """
-    raw = msgspec.json.encode(evidence, enc_hook=encode_hook)
+    try:
+        raw = msgspec.json.encode(evidence, enc_hook=encode_hook)
+    except RecursionError:
+        raise ValueError("the evidence is nested too deeply to be recorded") from None
     if len(raw) > LARGEST:
         raise ValueError(f"the evidence is too large to be recorded: {len(raw):,} bytes of {LARGEST:,}")
     return msgspec.json.decode(raw, type=dict[str, object])

@@ -81,7 +81,10 @@ def decode_plan(raw: bytes) -> Plan:
     Raises:
         msgspec.ValidationError, msgspec.DecodeError: the bytes are not a plan.
     """
-    return _decoder.decode(raw)
+    try:
+        return _decoder.decode(raw)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
 
 
 def digest(raw: bytes) -> str:

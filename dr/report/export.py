@@ -9,6 +9,7 @@ from dr.audit.replay import begun
 from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
 from dr.core import events as e
+from dr.core import state as s
 from dr.report.folder import copy, lines
 from dr.report.timeline import timeline
 from dr.report.words import printable
@@ -26,10 +27,11 @@ def export(stored: StoredRun, signers: AllowedSigners | None) -> tuple[bytes, Ve
         verdict, _ = kept.judge(signers)
         plan, first = begun(kept)
         assert isinstance(first.event, e.RunStarted)
-        told = "".join(f"{printable(line)}\n" for line in lines(kept, plan, timeline(plan, kept.entries())))
+        line = timeline(plan, kept.entries())
+        told = "".join(f"{printable(said)}\n" for said in lines(kept, plan, line))
         members = {path.name: path.read_bytes() for path in kept.directory.iterdir()}
     members["timeline.txt"] = told.encode()
-    members[README] = readme(stored.run, first.event.plan, verdict).encode()
+    members[README] = readme(stored.run, first.event.plan, verdict, ended=isinstance(line.state, s.Ended)).encode()
     members[VERIFY] = verifier()
     if signers is not None:
         members["allowed_signers"] = signers.text.encode()

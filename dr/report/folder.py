@@ -69,7 +69,9 @@ def copy(stored: StoredRun, place: Path) -> StoredRun:
     # Checkpoints before entries, or the copy could hold one of an entry that it has not.
     for name in (CHECKPOINTS, JOURNAL, *sorted(torn.name for torn in stored.directory.glob("torn-*"))):
         if (stored.directory / name).exists():
-            shutil.copy(stored.directory / name, place / name)
+            with (place / name).open("wb") as file:
+                file.writelines(stored.blocks(name))
+            shutil.copymode(stored.directory / name, place / name)
     return StoredRun(place)
 
 

@@ -124,6 +124,22 @@ def timeline(plan: Plan, entries: Iterable[e.Entry]) -> Timeline:
     )
 
 
+def measure(plan: Plan, entries: Iterable[e.Entry]) -> Measured:
+    """What `timeline` measures, alone; there is at least one entry.
+
+    Raises:
+        JournalBroken: the time of an entry cannot be read.
+    """
+    measured: Measured | None = None
+    for entry in entries:
+        try:
+            measured = _measure(plan, measured, entry)
+        except ValueError as error:
+            raise senseless(entry, error) from None
+    assert measured is not None
+    return measured
+
+
 def _lanes(plan: Plan, phases: Phases, endings: dict[str, Ending]) -> Iterator[Lane]:
     names = [step.id for step in plan.steps()]
     if plan.steady_state is not None:

@@ -1,6 +1,7 @@
 """How a run came out, in words: did it finish, is the service well, how long did it take."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import msgspec
 
@@ -71,8 +72,10 @@ def met(measured: Measured) -> str:
     """The word for whether the objective was met; empty where there is none, or no recovery."""
     if measured.rto is None or measured.recovery_time is None:
         return ""
-    unknown = f"not known, the clock went back by {span(measured.set_back)}"
-    return {True: "met", False: "MISSED", None: unknown}[measured.rto_met]
+    if measured.rto_met is None:
+        return f"not known, the clock went back by {span(measured.set_back)}"
+    # By how much: `1 m 00 s` may be a little more than `1m`.
+    return "met" if measured.rto_met else f"MISSED by {took(measured, measured.recovery_time - measured.rto)}"
 
 
 def _objective(measured: Measured) -> str:
@@ -82,9 +85,7 @@ def _objective(measured: Measured) -> str:
         return f"there is no recovery to hold against the objective of {measured.rto}"
     if measured.rto_met is None:
         return f"whether the recovery time objective of {measured.rto} was met is {met(measured)}"
-    if measured.rto_met:
-        return f"the recovery time objective of {measured.rto} was met"
-    return f"the recovery time objective of {measured.rto} was MISSED by {span(measured.recovery_time - measured.rto)}"
+    return f"the recovery time objective of {measured.rto} was {met(measured)}"
 
 
 def _finished(run: Timeline) -> Result:
@@ -132,10 +133,36 @@ def _recovery(measured: Measured) -> Result:
 
 
 def _lost(seconds: float, measured: Measured) -> Result:
-    detail = "no objective" if measured.rpo is None else f"objective {measured.rpo}: {rpo_standing(measured)}"
-    return Result("How much data was lost?", f"at most {span(seconds)} of writes", detail, measured.rpo_met)
+    detail = "no objective" if measured.rpo is None else f"objective {measured.rpo}: {_rpo_standing(measured)}"
+    return Result("How much data was lost?", _of_writes(seconds), detail, measured.rpo_met)
 
 
-def rpo_standing(measured: Measured) -> str:
+def _of_writes(seconds: float) -> str:
+    return f"at most {span(seconds)} of writes" if seconds else "none"
+
+
+def actual(measured: Measured) -> Iterator[str]:
+    """What was measured, beside its objectives: the time from detection until the steady state had held; the loss."""
+    if measured.recovery_time is not None:
+        since = "the start of the run" if measured.detected is None else "detection"
+        goal = f"; objective {measured.rto}: {met(measured)}" if measured.rto is not None else ""
+        yield f"actual recovery time: {took(measured, measured.recovery_time)} from {since}{goal}"
+    if measured.lost_at_most is not None:
+        goal = f"; objective {measured.rpo}: {_rpo_standing(measured)}" if measured.rpo is not None else ""
+        lost = f"{_of_writes(measured.lost_at_most)} lost" if measured.lost_at_most else "no write lost"
+        yield f"actual recovery point: {lost}{goal}"
+
+
+def in_brief(measured: Measured) -> Iterator[str]:
+    """The same for a list of runs."""
+    if measured.recovery_time is not None:
+        goal = f", RTO {measured.rto} {met(measured)}" if measured.rto is not None else ""
+        yield f"recovery took {took(measured, measured.recovery_time)}{goal}"
+    if measured.lost_at_most is not None:
+        goal = f", RPO {measured.rpo} {_rpo_standing(measured)}" if measured.rpo is not None else ""
+        yield f"data lost: {_of_writes(measured.lost_at_most)}{goal}"
+
+
+def _rpo_standing(measured: Measured) -> str:
     """Whether the objective for the recovery point was met. What was measured is a bound, so it shows no miss."""
     return "met" if measured.rpo_met else "not shown to be met"

@@ -130,9 +130,9 @@ def answer_command(run: str, question: e.Question) -> str:
     return f"dr answer {run} --step {question.step} ANSWER   ({', '.join(question.choices)})"
 
 
-def facts(evidence: Evidence) -> str:
+def facts(evidence: Evidence, deep: int = 0) -> str:
     """Evidence as `name: value, name: value`, shortened; the whole of it stands in the entry."""
-    return ", ".join(f"{name}: {_short(value)}" for name, value in evidence.items())
+    return ", ".join(f"{name}: {_short(value, deep)}" for name, value in evidence.items())
 
 
 def clock(at: str) -> str:
@@ -217,6 +217,8 @@ LONGEST = 160
 """Characters of a value in a line; the entry has all of it."""
 FIRST = 3
 """Items of a list that are shown."""
+DEEPEST = 8
+"""Mappings and lists within each other that are shown: a target may answer with thousands."""
 
 
 def _counted(plan: Plan, running: s.Running, doubt: str) -> str:
@@ -238,11 +240,16 @@ def _told(evidence: Evidence) -> str:
     return f": {facts(evidence)}" if evidence else ""
 
 
-def _short(value: object) -> str:
-    if isinstance(value, Mapping):
-        text = "{" + facts(value) + "}"
+def _short(value: object, deep: int) -> str:
+    if deep == DEEPEST:
+        text = "…"
+    elif isinstance(value, Mapping):
+        text = "{" + facts(value, deep + 1) + "}"
     elif isinstance(value, list | tuple):
-        text = "; ".join(_short(item) for item in value[:FIRST]) + ("; …" if len(value) > FIRST else "") or "none"
+        text = (
+            "; ".join(_short(item, deep + 1) for item in value[:FIRST]) + ("; …" if len(value) > FIRST else "")
+            or "none"
+        )
     elif value is None or isinstance(value, bool):
         text = {None: "none", True: "yes", False: "no"}[value]
     elif isinstance(value, float):

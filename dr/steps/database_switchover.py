@@ -170,7 +170,12 @@ class _Change:
             self._put_back(old)
             self._begin()
         self.settle()
-        return {"milliseconds": {name: round(seconds * 1000, 1) for name, seconds in self._took.items()}}
+        claim: dict[str, object] = {
+            "milliseconds": {name: round(seconds * 1000, 1) for name, seconds in self._took.items()}
+        }
+        if "promote" in self._took:  # nobody is promoted before it has all that the old primary wrote to its end
+            claim["lost_at_most_seconds"] = 0
+        return claim
 
     def obstacles(self) -> list[str]:
         """Everything that stands in the way, found without changing anything."""

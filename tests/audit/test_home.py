@@ -71,6 +71,22 @@ def test_a_plan_of_another_run_of_that_name_is_not_written_over(here: Machine, h
     assert not here.stored().directory.exists()
 
 
+@pytest.mark.parametrize("name", [".", "x" * 300])
+def test_an_object_called_as_no_run_can_be_keeps_nobody_from_the_runs(
+    name: str, here: Machine, there: Machine, home: Bucket
+) -> None:
+    """Under Object Lock it would stay in the bucket for years. That nobody has begun it is said all the same."""
+    here.whole_run()
+    home.put(f"runs/{name}/entries/0000000000.jsonl", home.lines(RUN)[0] + b"\n")
+    for machine in (here, there):
+        assert [stored.run for stored in machine.book().runs()] == [RUN]
+        assert machine.book().find("latest").run == RUN
+    found = there.book().compare_ledger()
+    assert found is not None
+    assert any("is unknown to the ledger" in what for what in found.tampered)
+    assert {path.name for path in there.place.iterdir()} <= {"runs", "locks"}
+
+
 # Going on elsewhere
 
 

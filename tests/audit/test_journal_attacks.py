@@ -9,8 +9,13 @@ import pytest
 
 from dr.audit import verify_pack
 from dr.audit.journal import CHECKPOINTS, JOURNAL, PLAN
-from dr.audit.stored import StoredRun
-from dr.errors import JournalBroken, JournalUnreadable, JournalUnwritable
+from dr.audit.replay import begun
+from dr.audit.stored import LARGEST, StoredRun
+from dr.core.events import RunStarted
+from dr.core.plan import digest
+from dr.errors import JournalBroken, JournalUnreadable, JournalUnwritable, PlanChanged
+from dr.report.folder import copy
+from tests.audit.signed import rechained
 from tests.audit.written import ME, drafts, file_of, write
 
 
@@ -256,3 +261,56 @@ def test_what_the_system_does_not_let_us_read_is_not_called_tampered_with(
     (stored.directory / name).symlink_to("/proc/self/mem")
     with pytest.raises(JournalUnreadable, match=f"{name}: Input/output error"):
         call(stored)
+
+
+# What would wear out or stop whoever verifies
+
+
+@pytest.mark.parametrize("name", [JOURNAL, CHECKPOINTS, PLAN])
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_in_the_place_of_one_is_not_waited_for(
+    name: str, put: Callable[[Path], object], stored: StoredRun, tmp_path: Path
+) -> None:
+    (stored.directory / name).unlink()
+    put(stored.directory / name)
+    with pytest.raises(JournalBroken, match=f"{name} cannot be read: it is no ordinary file"):
+        _ = (stored.judge(None), begun(stored))
+    with pytest.raises(JournalBroken, match=f"{name} cannot be read: it is no ordinary file"):
+        copy(stored, tmp_path / "copy")
+
+
+def test_checkpoints_without_end_are_not_read_to_it(stored: StoredRun) -> None:
+    os.truncate(stored.directory / CHECKPOINTS, LARGEST + 1)
+    with pytest.raises(JournalBroken, match=f"{CHECKPOINTS} is larger than 268,435,456 bytes"):
+        stored.judge(None)
+
+
+DEEP = b'"deep":' + b"[" * 100_000 + b"]" * 100_000
+
+
+def test_an_entry_nested_without_end_cannot_be_read(stored: StoredRun) -> None:
+    lines = list(stored.raw())
+    lines[0] = lines[0][:-1] + b"," + DEEP + b"}"
+    file_of(stored).write_bytes(b"".join(line + b"\n" for line in rechained(lines)))
+    (stored.directory / CHECKPOINTS).unlink()
+    for read in (lambda: stored.judge(None), lambda: begun(stored)):
+        with pytest.raises(JournalBroken, match=r"entry 0: it cannot be read \(it is nested too deeply\)"):
+            read()
+
+
+def test_a_plan_nested_without_end_is_of_another_format(stored: StoredRun) -> None:
+    """One that the first entry names: whoever writes the whole run may write that, too."""
+    plan = stored.plan()[:-1] + b"," + DEEP + b"}"
+    (stored.directory / PLAN).write_bytes(plan)
+    old = begun_with(stored)
+    lines = [line.replace(old, digest(plan).encode()) for line in stored.raw()]
+    file_of(stored).write_bytes(b"".join(line + b"\n" for line in rechained(lines)))
+    with pytest.raises(PlanChanged, match="is of another format: it is nested too deeply"):
+        begun(stored)
+
+
+def begun_with(stored: StoredRun) -> bytes:
+    """The digest that the first entry names."""
+    first = next(stored.entries())
+    assert isinstance(first.event, RunStarted)
+    return first.event.plan.encode()

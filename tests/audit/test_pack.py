@@ -35,7 +35,12 @@ def test_the_verifier_is_the_program_of_this_project() -> None:
 
 
 def test_the_words_say_what_was_proven() -> None:
-    text = readme("a run", "cd" * 32, Verdict(head=HEAD, signed=(SIGNED,), judged=True, expected=True, notes=("note",)))
+    text = readme(
+        "a run",
+        "cd" * 32,
+        Verdict(head=HEAD, signed=(SIGNED,), judged=True, expected=True, notes=("note",)),
+        ended=True,
+    )
     assert "Evidence of the recovery run a run" in text
     assert "holds 30 entries" in text
     assert "ab" * 32 in text
@@ -47,11 +52,13 @@ def test_the_words_say_what_was_proven() -> None:
 
 
 def test_the_words_say_what_is_missing() -> None:
-    assert "- INCOMPLETE: this" in readme("r", "", Verdict(head=HEAD, expected=True, incomplete=("this",)))
-    assert "- UNSIGNED: who did it is not proven" in readme("r", "", Verdict(head=HEAD))
+    assert "- INCOMPLETE: this" in readme("r", "", Verdict(head=HEAD, expected=True, incomplete=("this",)), ended=True)
+    assert "- UNSIGNED: who did it is not proven" in readme("r", "", Verdict(head=HEAD), ended=True)
+    assert "- INCOMPLETE: the run had not ended" in readme("r", "", Verdict(head=HEAD), ended=False)
 
 
 def test_the_words_say_what_cannot_be_proven() -> None:
-    text = readme("r", "", Verdict(head=HEAD))
+    text = readme("r", "", Verdict(head=HEAD), ended=True)
+    assert "the run had not ended" not in text
     for doubt in ("When it was.", "missing after the last signature", "no other run", "what the entries say is true"):
         assert doubt in text.partition("WHAT THIS CANNOT PROVE")[2]

@@ -384,13 +384,21 @@ def test_a_pack_is_exported_and_verified_by_what_is_in_it(signed: Path) -> None:
     with tarfile.open(signed / name) as tar:
         tar.extractall(signed, filter="data")
     done = subprocess.run(
-        [sys.executable, "-I", "-B", f"{run_of(signed)}/verify.py"],
+        [sys.executable, "-I", "-B", f"{run_of(signed)}/verify.py", "--allowed-signers", "allowed_signers"],
         cwd=signed,
         capture_output=True,
         text=True,
         check=True,
     )
     assert "WELL: every entry is behind the chain and behind a signature" in done.stdout
+
+
+def test_a_pack_of_a_run_that_has_not_ended_is_said_to_be_incomplete(signed: Path) -> None:
+    (signed / "good.yaml").write_text(PAUSING)
+    assert dr(signed, *RUN).status == 5
+    assert "the run has not ended" in well(dr(signed, "audit", "export", "latest", "-o", "paused.tar.gz"))
+    well(dr(signed, "answer", "latest", "yes"))
+    assert "has not ended" not in well(dr(signed, "audit", "export", "latest", "-o", "ended.tar.gz"))
 
 
 def test_a_pack_is_never_written_over_anything(signed: Path) -> None:

@@ -25,6 +25,14 @@ def test_evidence_that_is_no_json_is_refused_in_words() -> None:
         as_recorded({"hosts": [{"at": object()}]})
 
 
+def test_evidence_nested_without_end_is_refused_in_words() -> None:
+    value: object = 0
+    for _ in range(5_000):
+        value = [value]
+    with pytest.raises(ValueError, match="nested too deeply to be recorded"):
+        as_recorded({"seen": value})
+
+
 @pytest.mark.parametrize(
     "evidence, told",
     [

@@ -1,10 +1,11 @@
+import msgspec
 import pytest
 
 from dr.core import events as e
 from dr.core.duration import Duration
 from dr.core.runbook import Objectives
 from dr.report.timeline import Timeline, timeline
-from dr.report.verdict import headline, results
+from dr.report.verdict import actual, headline, in_brief, results
 from tests.report.recorded import OVERLOAD, Happened, at, entries, plan, recovered, started, step
 
 MET = "the recovery time objective of 5m was met"
@@ -65,7 +66,7 @@ def test_missed_objective_says_by_how_much() -> None:
     [
         (30, "the recovery time objective of 30s was met", True),
         (6, "whether the recovery time objective of 6s was met is not known, the clock went back by 5.0 s", None),
-        (3, "the recovery time objective of 3s was MISSED by 1.0 s", False),
+        (3, "the recovery time objective of 3s was MISSED by at least 1.0 s", False),
     ],
 )
 def test_clock_that_went_back_makes_no_recovery_shorter(goal: int, objective: str, good: bool | None) -> None:
@@ -149,3 +150,15 @@ def test_data_lost_is_not_told_where_no_heartbeat_could_be_read() -> None:
         (2, e.ApplyReturned(step="only", attempt=1, claim={"lost_at_most_seconds": None, "why": "no table"}))
     ]
     assert len(results(told(happened))) == 3
+
+
+def test_a_miss_that_rounding_would_hide_is_told_by_how_much() -> None:
+    """`1 m 00 s, objective 1m: MISSED` would be taken for a mistake."""
+    plan = msgspec.structs.replace(OVERLOAD, objectives=Objectives(rto=Duration(60)))
+    happened = [(0.0, started(plan, detected=at(-47.6))), *recovered(plan)[1:]]
+    run = timeline(plan, entries(happened))
+    assert list(in_brief(run.measured)) == ["recovery took 1 m 00 s, RTO 1m MISSED by 100 ms"]
+    assert list(actual(run.measured)) == [
+        "actual recovery time: 1 m 00 s from detection; objective 1m: MISSED by 100 ms"
+    ]
+    assert headline(run).endswith("the recovery time objective of 1m was MISSED by 100 ms.")

@@ -92,6 +92,13 @@ def test_of_a_long_list_the_first_items_are_told() -> None:
     assert facts({"pids": [1, 2, 3, 4, 5]}) == "pids: 1; 2; 3; …"
 
 
+def test_what_is_nested_without_end_is_told_to_some_depth() -> None:
+    value: object = "bottom"
+    for _ in range(900):
+        value = {"in": value}
+    assert facts({"seen": value}) == "seen: " + "{in: " * 8 + "…" + "}" * 8
+
+
 def test_numbers_and_nothing_are_told_as_people_do() -> None:
     assert facts({"lost_at_most_seconds": 1834.25, "for": 0.8131}) == "lost_at_most_seconds: 1834, for: 0.813"
     assert facts({"in_place": [], "not_in_place": ["web1"]}) == "in_place: none, not_in_place: web1"

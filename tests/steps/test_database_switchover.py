@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from dr.core.duration import parse_duration
-from dr.core.step import InPlace, NotInPlace
+from dr.core.step import Evidence, InPlace, NotInPlace
 from dr.demo import process_tree, wait
 from dr.steps.database_reprotect import DatabaseReprotect
 from dr.steps.database_switchover import DatabaseSwitchover, NotReady, SwitchedBack
@@ -53,11 +53,11 @@ def make(
     step: DatabaseSwitchover = STEP,
     fault: Callable[[str], None] = lambda _: None,
     timeout: float = 30.0,
-) -> None:
-    """Apply it; `fault` is called with the name of each stage that is over."""
+) -> Evidence:
+    """Apply it; `fault` is called with the name of each stage that is over. What the step claims."""
     with world(servers).act(timeout) as here:
         here.say = lambda text: fault(text.partition(":")[0])  # type: ignore[method-assign]
-        step.apply(here)
+        return step.apply(here)
 
 
 def reprotect(servers: Cluster, standby: str, primary: str) -> None:
@@ -70,7 +70,7 @@ def reprotect(servers: Cluster, standby: str, primary: str) -> None:
 def test_a_client_that_writes_all_the_time_loses_no_row_and_gets_no_error_there_and_back(servers: Cluster) -> None:
     with Writer(servers) as client:
         assert look(servers) == NotInPlace(BEFORE)
-        make(servers)
+        assert make(servers)["lost_at_most_seconds"] == 0
         assert look(servers) == InPlace(AFTER)
         client.goes_on()
         reprotect(servers, "db1", "db2")
@@ -240,10 +240,12 @@ def test_what_was_cut_short_is_finished_by_the_next_attempt(servers: Cluster, st
     with Writer(servers) as client:
         with pytest.raises(Died):
             make(servers, fault=die)
-        make(servers)
+        claim = make(servers)
         assert look(servers) == InPlace(AFTER)
         client.goes_on()
     assert client.acknowledged <= servers.ids(servers.second)
+    compared = stage in {"pause", "stop", "catch up"}
+    assert claim.get("lost_at_most_seconds") == (0 if compared else None), "said by the attempt that has compared"
 
 
 def test_a_fence_that_was_found_is_made_durable_before_the_standby_is_asked(servers: Cluster) -> None:
