@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from dr import __version__
 from dr.targets.protocols import HttpReply, HttpRequest, Opening, TargetUnreachable
+from dr.targets.transport import tcp
 from dr.targets.transport.deadline import within
 
 MAX_BODY: Final = 65_536
@@ -74,7 +75,7 @@ class Client:
     def _connect(self, end: float) -> socket.socket:
         """Connect by `end`, looking up the name included."""
         left = max(0.001, end - time.monotonic())
-        call = partial(socket.create_connection, (self._host, self._port), timeout=left)
+        call = partial(tcp.connect, self._host, self._port, left)
         return within(left, call, discard=socket.socket.close)
 
     def _over(self, sock: socket.socket) -> http.client.HTTPConnection:
