@@ -95,7 +95,7 @@ class MultiHostClients:
         left = max(0.001, min(LOOK, self._deadline - time.monotonic()))
         opening = msgspec.structs.replace(self._opening, timeout=left)
         try:
-            with closing(libpq.login(opening, self._config.dsn, self._config.password, at)) as client:
+            with closing(libpq.login(opening, self._config.dsn, self._config.password, at=at)) as client:
                 return client.rows("show transaction_read_only") == [("off",)]
         except TargetUnreachable:
             return False

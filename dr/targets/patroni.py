@@ -179,7 +179,7 @@ class PatroniCluster:
         from dr.targets.transport import libpq
 
         opening = msgspec.structs.replace(self._opening, timeout=seconds)
-        with closing(libpq.login(opening, self._config.dsn, self._config.password, at)) as client:
+        with closing(libpq.login(opening, self._config.dsn, self._config.password, at=at)) as client:
             yield client
 
     def _answers(self, name: str) -> bool:

@@ -290,9 +290,8 @@ class PostgresqlDatabaseServer:
     def _answers(self) -> bool:
         """Asked with little patience: a server that is starting may accept and say nothing yet."""
         try:
-            self._sql(QUICK).rows("select 1")
+            self._sql(QUICK)
         except TargetUnreachable:
-            self._hang_up()
             return False
         return True
 
@@ -317,8 +316,8 @@ class PostgresqlDatabaseServer:
 
         left = self._left()
         if self._client is None:
-            opening = msgspec.structs.replace(self._opening, timeout=min(left, at_most))
-            self._client = libpq.login(opening, self._config.dsn, self._config.password)
+            config, patience = self._config, min(left, at_most)
+            self._client = libpq.login(self._opening, config.dsn, config.password, patience=patience)
             self._client.keep_within(left)
         return self._client
 
