@@ -19,6 +19,7 @@ from dr.targets.transport.deadline import within
 MAX_BODY: Final = 65_536
 AS_THEY_ARE: Final = "!$%&'()*+,/:;=?@[]~"
 """Characters of a path and query that have a meaning there; others, such as an umlaut, are percent-encoded."""
+NO_HEADER: Final = "one of its headers cannot be sent: it holds a line break, or a character beyond Latin-1"
 MOST_TEXT: Final = 200
 """Characters of an error: a server may answer with anything (safety rule 15)."""
 
@@ -60,7 +61,10 @@ class Client:
             try:
                 path = quote(self._prefix + request.path, safe=AS_THEY_ARE)
                 headers = {**self._headers, **request.headers}
-                connection.request(request.method, path, body=request.body, headers=headers)
+                try:
+                    connection.request(request.method, path, body=request.body, headers=headers)
+                except ValueError:  # it quotes the header, which may hold a secret, as bytes: nothing masks that
+                    raise http.client.HTTPException(NO_HEADER) from None
                 with connection.getresponse() as response:
                     body = response.read(most)
                     if response.length and len(body) < most:
