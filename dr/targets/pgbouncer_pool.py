@@ -140,7 +140,6 @@ class PgbouncerConnectionPool:
 
     def repoint(self, server: str) -> None:
         wanted = self._wanted(server)
-        self._file.deadline = self._deadline
         self._file.rewrite(lambda text: point(text, wanted))
         self._command("RELOAD")
         if self._wait:  # as long as clients are held, that stays limited
@@ -167,7 +166,6 @@ class PgbouncerConnectionPool:
         """A restart takes the entries from the ini, so they lead to another server there, too."""
         at = self._at(server)
         elsewhere = next(item.at for item in self._config.servers if item.at != at)
-        self._file.deadline = self._deadline
         self._file.rewrite(lambda text: point(text, dict.fromkeys(leading_to(text, at), elsewhere)))
         self._command("RELOAD")
         for entry in self._entries_with_sessions(at):  # so its clients are not held
