@@ -90,10 +90,10 @@ OVERLOAD = plan(
 )
 
 
-def recovered(plan: Plan = OVERLOAD) -> list[Happened]:
+def recovered() -> list[Happened]:
     """A recovery with a retry in it: 14.5 seconds from detection until the steady state had held."""
     return [
-        (0.0, started(plan)),
+        (0.0, started(OVERLOAD)),
         (0.1, e.ApplyStarted(step="disable-feature", attempt=1, before={"enabled": True, "variant": "on"})),
         (0.2, e.ApplyReturned(step="disable-feature", attempt=1, claim={"written": True})),
         (0.25, e.StepDone(step="disable-feature", attempt=1, evidence={"before": "ENABLED", "after": "DISABLED"})),
