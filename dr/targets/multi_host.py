@@ -35,8 +35,7 @@ class MultiHost(TargetConfig, frozen=True, tag="multi-host"):
 
     def __post_init__(self) -> None:
         check_dsn("dsn", self.dsn)
-        if self.password is not None:
-            check_reference("password", self.password)
+        check_reference("password", self.password)
 
 
 def open_target(config: MultiHost, opening: Opening) -> "MultiHostClients":

@@ -49,8 +49,7 @@ class PgbouncerPool(TargetConfig, frozen=True, tag="pgbouncer-pool"):
         for seen in ([item.server for item in self.servers], [item.at for item in self.servers]):
             if len(set(seen)) < len(seen):
                 raise ValueError("servers: two of them are the same")
-        if self.password is not None:
-            check_reference("password", self.password)
+        check_reference("password", self.password)
 
 
 def open_target(config: PgbouncerPool, opening: Opening) -> "PgbouncerConnectionPool":

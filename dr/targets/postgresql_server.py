@@ -63,8 +63,7 @@ class PostgresqlServer(TargetConfig, frozen=True, tag="postgresql-server"):
     def __post_init__(self) -> None:
         check_dsn("dsn", self.dsn)
         check_dsn("replication", self.replication)
-        if self.password is not None:
-            check_reference("password", self.password)
+        check_reference("password", self.password)
 
 
 def open_target(config: PostgresqlServer, opening: Opening) -> "PostgresqlDatabaseServer":
