@@ -14,8 +14,9 @@ from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Rever
 from dr.errors import PartMissing
 from dr.steps.roles.dead_primary import lost_at_most, sign_of_life
 from dr.steps.roles.managed_cluster import ManagedFailover, of_cluster
+from dr.targets.pools import ConnectionPool
 from dr.targets.protocols import Conflict, Refused, TargetUnreachable
-from dr.targets.switching import ConnectionPool, DatabaseServer, FencingAgent, ManagedCluster, ServerName
+from dr.targets.switching import DatabaseServer, FencingAgent, ManagedCluster, ServerName
 
 NOT_WRITABLE = ("standby", "fenced")
 NOT_SEEN = ("silent", "absent")

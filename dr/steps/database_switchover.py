@@ -14,8 +14,9 @@ import msgspec
 from dr.core.duration import Duration, duration
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, TargetRole, target
 from dr.steps.roles.managed_cluster import ManagedSwitchover, of_cluster
+from dr.targets.pools import Application, ConnectionPool
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import Application, ConnectionPool, DatabaseServer, ManagedCluster, Situation
+from dr.targets.switching import DatabaseServer, ManagedCluster, Situation
 
 NOT_WRITABLE: tuple[Situation, ...] = ("standby", "fenced")
 EVERY = 0.05

@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Final
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
+from dr.targets.pools import Application, PoolState
 from dr.targets.protocols import Opening, TargetConfig, TargetUnreachable
-from dr.targets.switching import Application, DatabaseServer, PoolState
+from dr.targets.switching import DatabaseServer
 from dr.targets.transport.dsn import Dsn, check_dsn
 from dr.targets.transport.pooled_server import PooledServer
 

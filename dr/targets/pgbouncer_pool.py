@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
+from dr.targets.pools import PoolState
 from dr.targets.protocols import LocalPath, Opening, Refused, TargetConfig, TargetUnreachable
-from dr.targets.switching import DatabaseServer, PoolState
+from dr.targets.switching import DatabaseServer
 from dr.targets.transport.dsn import Address
 from dr.targets.transport.pgbouncer_ini import Entry, leading_to, point
 from dr.targets.transport.pooled_server import PooledServer
