@@ -10,6 +10,7 @@ from dr.audit.stored import StoredRun
 from dr.cli.identity import signers
 from dr.cli.journal import book_to_read, journal_option
 from dr.cli.options import as_typed_here, config_option, run_argument, signers_option
+from dr.cli.streams import display
 from dr.core import events as e
 from dr.core import state as s
 from dr.errors import DrError, NoSuchRun
@@ -34,9 +35,9 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
             click.echo(msgspec.json.encode(row))
         return
     if not rows:
-        click.echo(f"there are no runs yet in {found.directory}")
+        display(f"there are no runs yet in {found.directory}")
     for row in rows:
-        click.echo(f"{row['run']}  {row['environment']:12}  {row['stands']}")
+        display(f"{row['run']}  {row['environment']:12}  {row['stands']}")
 
 
 @click.command(epilog="\b\nExamples:\n  dr show latest\n  dr show 20230515T1445 --report postmortem")
@@ -55,25 +56,25 @@ def show(run_name: str, report: Path | None, allowed_signers: Path | None, journ
     stored = book_to_read(config, journal).find(run_name)
     folded = fold(stored)
     assert isinstance(folded.first.event, e.RunStarted)
-    click.echo("\n".join(plan_lines(folded.plan, folded.first.event.plan, signer(folded.first))) + "\n")
+    display(*plan_lines(folded.plan, folded.first.event.plan, signer(folded.first)), "")
     for entry in stored.entries():
-        click.echo(f"{entry.seq:5}  {clock(entry.at)}  {printable(entry.actor):10}  {sentence(entry.event)}")
+        display(f"{entry.seq:5}  {clock(entry.at)}  {printable(entry.actor):10}  {sentence(entry.event)}")
     stored.judge(None)  # what was changed is shown, and then said to be; who signed it is for `audit verify`
-    click.echo(f"\n{stored.run}: {_stands(stored, folded)}")
+    display("", f"{stored.run}: {_stands(stored, folded)}")
     measured = timeline(folded.plan, stored.entries()).measured
     for line in (*_recovery_time(measured), *_recovery_point(measured)):
-        click.echo(line)
+        display(line)
     if command := _next(stored, folded):
         again = f"dr {command} {stored.run}"
         if isinstance(folded.state, s.Paused):
             again = answer_command(stored.run, folded.state.question)
         alone = " --journal " in (typed := as_typed_here(again))
-        click.echo(f"next: {typed}{'   (unless this is a copy)' if alone else ''}")
+        display(f"next: {typed}{'   (unless this is a copy)' if alone else ''}")
     if report is not None:
         from dr.report.folder import PAGE, write_report  # only for the few who want a folder
 
         write_report(report, stored, signers=signers(config, allowed_signers))
-        click.echo(f"report: {report / PAGE}")
+        display(f"report: {report / PAGE}")
 
 
 def _row(stored: StoredRun) -> dict[str, str]:
