@@ -137,25 +137,34 @@ def resume(run_name: str, as_json: bool, unsigned: str, journal: Path | None, co
     epilog="""\b
 Examples:
   dr answer latest retry
+  dr answer latest --step promote yes
   dr answer latest skip --comment "the feature is disabled already, seen in the console"
   dr answer 20230515T1445 rollback"""
 )
 @run_argument
 @click.argument("choice", type=click.Choice(get_args(e.Choice)))
 @click.option("--comment", default="", callback=utf8, help="Why; goes into the journal. `skip` needs one.")
+@click.option("--step", default="", metavar="STEP", help="Only if the open question is about this step.")
 @json_option
 @unsigned_option
 @resume_options
 @journal_option
 @config_option
 def answer(
-    run_name: str, choice: str, comment: str, as_json: bool, unsigned: str, journal: Path | None, config: Path
+    run_name: str,
+    choice: str,
+    comment: str,
+    step: str,
+    as_json: bool,
+    unsigned: str,
+    journal: Path | None,
+    config: Path,
 ) -> None:
     """Answer the question a run is paused on, and go on."""
     if choice == "skip" and not comment.strip():
         raise UsageError("`skip` needs --comment: why is the step left out?", stands="nothing was touched")
     given = Answer(cast("e.Choice", choice), comment)
-    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, given=given)
+    _carry_on(run_name, config, journal, as_json=as_json, unsigned=unsigned, given=given, about=step)
 
 
 @click.command(
@@ -188,9 +197,13 @@ def _carry_on(
     as_json: bool,
     unsigned: str,
     given: Answer | None = None,
+    about: str = "",
     rollback_because: str | None = None,
 ) -> None:
-    """Go on with a run from where it stands, or roll it back where there is a reason to, be it an empty one."""
+    """Go on with a run from where it stands, or roll it back where there is a reason to, be it an empty one.
+
+    `given` answers the open question, if that is `about` this step (empty: about any).
+    """
     runs, secrets = book(config, journal), Secrets()
     stored = runs.find(run_name)
     who = author_of_run(config, secrets, unsigned)
@@ -206,7 +219,7 @@ def _carry_on(
 
         def admit(folded: Folded) -> None:
             if given is not None:
-                _admit_answer(folded, given)
+                _admit_answer(folded, given, about)
             if rollback_because is not None:
                 admit_rollback(folded)
 
@@ -218,8 +231,8 @@ def _carry_on(
     _finish(engine, result, as_json=as_json)
 
 
-def _admit_answer(folded: Folded, given: Answer) -> None:
-    """Refuse an answer to a question that is not open, or that it does not fit."""
+def _admit_answer(folded: Folded, given: Answer, about: str) -> None:
+    """Refuse an answer to a question that is not open any more, or that it does not fit."""
     run = folded.first.run
     if not isinstance(folded.state, s.Paused):
         raise UsageError(
@@ -228,6 +241,12 @@ def _admit_answer(folded: Folded, given: Answer) -> None:
             hint=f"dr resume {run}",
         )
     question = folded.state.question
+    if about not in ("", question.step):
+        raise UsageError(
+            f"the run {run} does not ask about {about}; it asks: {question.text}",
+            stands="that question is still open; nothing was touched",
+            hint=answer_command(run, question),
+        )
     if given.choice not in question.choices:
         raise UsageError(
             f"{given.choice!r} is no answer to: {question.text}",

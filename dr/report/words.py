@@ -123,8 +123,11 @@ def choice_lines(question: e.Question) -> list[str]:
 
 
 def answer_command(run: str, question: e.Question) -> str:
-    """The command that answers it. Not `retry|skip`: a shell that is given that as it stands would answer retry."""
-    return f"dr answer {run} ANSWER   ({', '.join(question.choices)})"
+    """The command that answers it, and no other question, should somebody else have answered it meanwhile.
+
+    Not `retry|skip`: a shell that is given that as it stands would answer retry.
+    """
+    return f"dr answer {run} --step {question.step} ANSWER   ({', '.join(question.choices)})"
 
 
 def facts(evidence: Evidence) -> str:

@@ -39,6 +39,10 @@ def open_target(config: FenceProxies, opening: Opening) -> WaysIn:
     def find() -> list[str]:
         return [way for gate in gates for way in gate.ways_to(config.server)]
 
+    def prepare() -> None:
+        for gate in gates:
+            gate.prepare_shut(config.server)
+
     def close() -> None:
         for gate in gates:
             gate.shut(config.server)
@@ -47,4 +51,6 @@ def open_target(config: FenceProxies, opening: Opening) -> WaysIn:
         for gate in gates:
             gate.keep_within(seconds)
 
-    return WaysIn(opening.name, config.server, find=find, close=close, keep_within=keep_within, end=end)
+    return WaysIn(
+        opening.name, config.server, find=find, prepare=prepare, close=close, keep_within=keep_within, end=end
+    )

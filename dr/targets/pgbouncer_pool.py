@@ -7,6 +7,7 @@ their wait. RELOAD sets it back to what the ini says.
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
@@ -162,15 +163,25 @@ class PgbouncerConnectionPool:
         entries = [f"the entry {entry} of {name}" for entry in sorted(leading)]
         return (*entries, *(f"a session of {entry} at {name}" for entry in sorted(self._entries_with_sessions(at))))
 
+    def prepare_shut(self, server: str) -> None:
+        self._file.deadline = self._deadline
+        self._file.prepare(self._past(server))
+        self._command(f"SET {WAIT} = {self._setting(WAIT)}")  # changes nothing, and is refused to who may only look
+
     def shut(self, server: str) -> None:
         """A restart takes the entries from the ini, so they lead to another server there, too."""
         at = self._at(server)
-        elsewhere = next(item.at for item in self._config.servers if item.at != at)
-        self._file.rewrite(lambda text: point(text, dict.fromkeys(leading_to(text, at), elsewhere)))
+        self._file.rewrite(self._past(server))
         self._command("RELOAD")
         for entry in self._entries_with_sessions(at):  # so its clients are not held
             self._command(f"KILL {entry}")
             self._command(f"RESUME {entry}")
+
+    def _past(self, server: str) -> Callable[[str], str]:
+        """The change of an ini that makes entries lead past the server."""
+        at = self._at(server)
+        elsewhere = next(item.at for item in self._config.servers if item.at != at)
+        return lambda text: point(text, dict.fromkeys(leading_to(text, at), elsewhere))
 
     def _entries_with_sessions(self, at: str) -> set[str]:
         """After a RELOAD, a session with where an entry led before is to be closed as soon as its transaction ends."""

@@ -88,6 +88,14 @@ class ServerGate(Protocol):
         """
         ...
 
+    def prepare_shut(self, server: str) -> None:
+        """Try what could keep `shut` from being done: a file that cannot be replaced, a user that may only look.
+
+        Raises:
+            LookupError: it knows no such server.
+        """
+        ...
+
     def shut(self, server: str) -> None:
         """Lead clients to another server, or hold them, and end what they have there; they stay held if they were.
 

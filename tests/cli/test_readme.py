@@ -46,6 +46,8 @@ def test_the_heartbeat_is_written_through_the_pool_and_read_as_the_runbooks_read
         with servers.first.server.connect() as primary:
             primary.execute(shown_as("heartbeat", "sql").encode())
             made = primary.execute("select at from dr_heartbeat").fetchall()
+        there = "select count(*) from pg_tables where tablename = 'dr_heartbeat'"
+        wait.until(lambda: servers.second.ask(there) == 1, LIMIT, "the table on the standby")
         pool = f"host=127.0.0.1 port={servers.port} dbname=shop user=shop"
         path = f"{servers.first.config.programs}:{os.environ['PATH']}"
         writer = subprocess.Popen(

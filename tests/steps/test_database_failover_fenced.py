@@ -79,7 +79,7 @@ def world(servers: Cluster, folder: Path, *, sql: bool) -> World:
 def failover(*despite: Despite, fence: str | None = None) -> DatabaseFailover:
     return DatabaseFailover(
         primary="db1", standbys=("db2",), pool="pool", despite=despite, fence=fence,
-        quiet_for=parse_duration("0s"), patience=parse_duration("3s"),
+        quiet_for=parse_duration("0s"), patience=parse_duration("10s"),
     )  # fmt: skip
 
 

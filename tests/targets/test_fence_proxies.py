@@ -113,3 +113,19 @@ def test_all_the_proxies_have_to_answer_before_one_is_touched(servers: Cluster) 
     with pytest.raises(TargetUnreachable), fence(servers, "pool", "gone", gone=gone):
         pass
     assert servers.ini.read_text() == before
+
+
+def test_what_one_of_the_proxies_would_refuse_is_found_before_another_is_touched(servers: Cluster) -> None:
+    """Else the clients of the first would be led to a standby, and those of the second still to the old primary."""
+    servers.ini.write_text(servers.ini.read_text().replace("admin_users =", "stats_users = looks\nadmin_users ="))
+    pool = servers.targets()["pool"]
+    with opened(pool, secrets=Secrets({}), name="pool") as console:
+        console.resume()  # which reads the ini
+    before = servers.ini.read_text()
+    watched = msgspec.structs.replace(pool, user="looks")
+    told = pytest.raises(Refused, match=r"db1 could be written to by the entry shop of pool, .*admin")
+    with servers.connect() as client, fence(servers, "pool", "watched", watched=watched) as net:
+        with told:
+            net.fence()
+        assert port(client) == servers.first.server.port
+    assert servers.ini.read_text() == before

@@ -18,14 +18,19 @@ class WaysIn:
         server: str,
         *,
         find: Callable[[], Collection[str]],
+        prepare: Callable[[], None] = lambda: None,
         close: Callable[[], None],
         keep_within: Callable[[float], None],
         end: Callable[[], None],
     ) -> None:
-        """`find` says in words by which ways one gets to `server`, `close` closes them, `end` lets all targets go."""
+        """`find` says in words by which ways one gets to `server`, `close` closes them, `end` lets all targets go.
+
+        `prepare` tries beforehand what could keep `close` from closing all of them.
+        """
         self.server = server
         self._name = name
         self._find = find
+        self._prepare = prepare
         self._close = close
         self._keep_within = keep_within
         self._end = end
@@ -46,9 +51,12 @@ class WaysIn:
         """A session that is told to end may need a moment, and somebody may be about to get in."""
         found: Collection[str] = ()
         try:
-            while found := self._find():
+            if found := self._find():
+                self._prepare()
+            while found:
                 self._close()
                 time.sleep(POLL)
+                found = self._find()
         except TargetUnreachable as error:  # at the deadline at the latest
             why = f"{self.server} could be written to by {', '.join(found)}; {error}" if found else str(error)
             raise Refused(f"{self._name}: {why}") from None
