@@ -1,7 +1,7 @@
 """The engine: decide, record the intent, perform, observe, record the outcome.
 
 One thread (the caller's) decides and writes the journal; the work is done by workers. Nothing here knows whether the
-world is real: the same engine runs in a rehearsal against a simulated one.
+world is real: in tests the same engine runs against a simulated one.
 
 What the engine keeps in memory is only about work in flight. Where the run stands is always the fold over the entries,
 so a resume needs nothing but them.

@@ -1,4 +1,4 @@
-"""Who performs the work of a run: threads in a real one, the caller itself in a rehearsal.
+"""Who performs the work of a run: threads.
 
 The engine's own thread never touches a target. So Ctrl-C is always heard, a target that hangs can be given up, and the
 journal has one writer without any locking.
@@ -52,20 +52,3 @@ class Threads:
 
     def _perform(self, job: Job) -> None:
         self._done.put(Done(job, job.work()))
-
-
-class Inline:
-    """Performs each job when it is submitted, in the caller's thread: deterministic, for rehearsal and tests."""
-
-    def __init__(self, wait: Callable[[float], None]) -> None:
-        self._done: list[Done] = []
-        self._wait = wait
-
-    def submit(self, job: Job) -> None:
-        self._done.append(Done(job, job.work()))
-
-    def next(self, timeout: float) -> Done | None:
-        if self._done:
-            return self._done.pop(0)
-        self._wait(timeout)
-        return None

@@ -1,6 +1,6 @@
 """The world as the engine sees it: everything a run reaches outside itself, behind Protocols.
 
-A real run gets the real one (`dr.real_world`), a rehearsal or a test a simulated one; nobody above can tell.
+A real run gets the real one (`dr.real_world`), a test a simulated one; nobody above can tell.
 """
 
 import contextlib

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from dr.core.step import Here, OutOfTime, StopRequested
+from dr.core.step import Evidence, Here, NotInPlace, Observation, OutOfTime, Step, StopRequested
 from dr.targets.catalogue import open_target
 from dr.targets.protocols import Opening, Target, TargetConfig
 
@@ -131,6 +131,32 @@ class World:
         """While applying and after it: attempt 1."""
         with self._here(1, timeout) as here:
             yield here
+
+    def observe(self, step: Step, timeout: float = 30.0) -> Observation:
+        """What the step sees before the first intent."""
+        with self.look(timeout) as here:
+            return step.observe(here)
+
+    def before(self, step: Step) -> Evidence:
+        """What stands before it is applied; it is not in place."""
+        seen = self.observe(step)
+        assert isinstance(seen, NotInPlace)
+        return seen.evidence
+
+    def apply(self, step: Step) -> Evidence:
+        with self.act() as here:
+            return step.apply(here)
+
+    def settle(self, step: Step, timeout: float = 30.0) -> Observation:
+        """What the step sees after it was applied."""
+        with self.act(timeout) as here:
+            return step.observe(here)
+
+    def undo(self, step: Step, before: Evidence) -> Observation:
+        """Undo it; what is seen then."""
+        with self.act() as here:
+            step.undo(here, before)
+            return step.observe_undone(here, before)
 
     @contextmanager
     def _here(self, attempt: int, timeout: float) -> Iterator[TestHere]:

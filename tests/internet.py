@@ -61,10 +61,10 @@ class Internet:
             pytest.skip("the port 53 of a resolver needs root")
         return resolved_by(home, folder)
 
-    def arrivals(self, more: int = 50) -> tuple[int, int]:
-        """Where so many visits arrive from now on."""
+    def arrivals(self) -> tuple[int, int]:
+        """Where the next visits arrive."""
         here, there = self.sites.asked
-        wait.until(lambda: sum(self.sites.asked) >= here + there + more, 30, "there are visits")
+        wait.until(lambda: sum(self.sites.asked) >= here + there + 50, 30, "there are visits")
         return self.sites.here.asked - here, self.sites.there.asked - there
 
 

@@ -104,7 +104,6 @@ class Bucket(Script):
         self.broken: list[str] = []
         """The rules that writers have broken."""
         self.changed = threading.Condition()  # guards everything here and tells of changes
-        self.held = 0
         self._late: list[Callable[[], None]] = []
         """Effects of calls that nobody waits for any more."""
         self._releases = 0
@@ -136,19 +135,11 @@ class Bucket(Script):
                     effect()
             self._late.clear()
 
-    def await_held(self, count: int = 1) -> None:
-        """Wait until that many calls hang."""
-        with self.changed:
-            assert self.changed.wait_for(lambda: self.held >= count, 30)
-
     def hold(self, seconds: float | None, late: Callable[[], None] = lambda: None) -> bool:
         """Wait for `release`, or for that long; whether it came. If it did not, `late` is done when it comes."""
         with self.changed:
             before = self._releases
-            self.held += 1
-            self.changed.notify_all()
             released = self.changed.wait_for(lambda: self._ended or self._releases > before, seconds)
-            self.held -= 1
             if not released:
                 self._late.append(late)
         return released

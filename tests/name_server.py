@@ -28,6 +28,7 @@ from tests.zone import NAME, Zone
 Answering = Callable[[dns.message.Message], dns.message.Message]
 Record = dict[str, Any]
 QUESTIONS = {dns.rdatatype.A, dns.rdatatype.AAAA}
+USERS = 5
 
 
 class NameServer:
@@ -129,7 +130,7 @@ def serving(answer: Answering, host: str = "127.0.0.1", port: int = 0) -> Iterat
 
 
 @contextmanager
-def users(place: tuple[str, int], port: int, *, kept: float, many: int = 5) -> Iterator[list[Exception]]:
+def users(place: tuple[str, int], port: int, *, kept: float) -> Iterator[list[Exception]]:
     """They visit the shop again and again, each with a resolver of his own; yields the errors they get.
 
     They come one after the other, spread over the time for which a resolver keeps an answer: at no moment have all of
@@ -147,7 +148,7 @@ def users(place: tuple[str, int], port: int, *, kept: float, many: int = 5) -> I
             except (OSError, HTTPException, dns.exception.DNSException) as error:
                 errors.append(error)
 
-    threads = [threading.Thread(target=visit_often, args=(kept * which / many,)) for which in range(many)]
+    threads = [threading.Thread(target=visit_often, args=(kept * which / USERS,)) for which in range(USERS)]
     for thread in threads:
         thread.start()
     try:

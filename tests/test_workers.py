@@ -1,6 +1,6 @@
 import threading
 
-from dr.workers import Done, Inline, Job, Threads
+from dr.workers import Done, Job, Threads
 
 
 def test_each_job_has_a_thread_of_its_own_and_results_come_as_they_are_ready() -> None:
@@ -24,15 +24,3 @@ def test_a_job_that_hangs_does_not_keep_the_process_from_ending() -> None:
     threads.submit(Job("hung", lambda: seen.append(threading.current_thread().daemon)))
     threads.next(30)
     assert seen == [True]
-
-
-def test_inline_a_job_is_done_when_it_is_submitted_and_waiting_is_the_callers() -> None:
-    waited: list[float] = []
-    inline = Inline(waited.append)
-    job = Job("now", lambda: "done")
-    inline.submit(job)
-
-    assert inline.next(5) == Done(job, "done")
-    assert waited == []
-    assert inline.next(5) is None
-    assert waited == [5]

@@ -33,9 +33,9 @@ MIRROR_WITHIN = 2.0
 class Mirror:
     """A copy that gets the objects of a run in their order, from a thread of its own."""
 
-    def __init__(self, store: Store, late: str = "") -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
-        self.late = late
+        self.late = ""
         """Why it was left behind; empty while it keeps up."""
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name=f"mirror {store.name}", daemon=True).start()

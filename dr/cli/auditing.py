@@ -13,11 +13,12 @@ from dr.audit.here import Book
 from dr.audit.replay import Folded, begun, fold
 from dr.audit.stored import StoredRun
 from dr.audit.verdict import Verdict
-from dr.cli.copies import raise_difference, sync
+from dr.cli.copies import display_fault, raise_difference, sync
 from dr.cli.entries import audit_show
 from dr.cli.identity import author, signers
 from dr.cli.journal import book, book_to_read, journal_option
 from dr.cli.options import config_option, run_argument, signers_option
+from dr.cli.streams import display
 from dr.core import state as s
 from dr.core.timestamp import iso
 from dr.errors import (
@@ -30,7 +31,7 @@ from dr.errors import (
     Unverifiable,
     UsageError,
 )
-from dr.report.words import printable, standing
+from dr.report.words import standing
 from dr.runs import this_process
 from dr.secrets import Secrets
 
@@ -86,27 +87,27 @@ def verify(
     errors: list[DrError] = []
     chosen = found.runs()
     if not chosen:
-        click.echo(f"there are no runs yet in {found.directory}")
+        display(f"there are no runs yet in {found.directory}")
     for stored in chosen:
         try:
             _verify(found, stored, replay, accepted, allow_unsigned=allow_unsigned)
         except NoSuchRun:
-            click.echo(f"{stored.run}: has no entry, was never started")
+            display(f"{stored.run}: has no entry, was never started")
         except (EvidenceIncomplete, Unverifiable) as error:
             errors.append(error)
         except DrError as error:
             errors.append(error)
             word = "UNREADABLE" if isinstance(error, JournalUnreadable) else "BROKEN"
-            click.echo(printable(f"{stored.run}: {word} [{error.code}] ") + error.what)
+            display_fault(f"{stored.run}: {word}", error)
     try:
         ledger = found.compare_ledger()
         raise_difference("the ledger", "dr audit sync --all", [ledger] if ledger else [])
     except EvidenceIncomplete as error:
         errors.append(error)
-        click.echo(f"ledger: INCOMPLETE [{error.code}] {error.what}")
+        display_fault("ledger: INCOMPLETE", error)
     except JournalBroken as error:
         errors.append(error)
-        click.echo(f"ledger: BROKEN [{error.code}] {error.what}")
+        display_fault("ledger: BROKEN", error)
     _raise_worst(errors)
 
 
@@ -134,13 +135,11 @@ def export(
         raise UsageError(
             f"the pack cannot be written: {path}: {error.strerror}", stands="the run was only read"
         ) from None
-    click.echo(f"{path}: {len(pack):,} bytes; {verdict.standing}, {_signed(verdict)}")
+    display(f"{path}: {len(pack):,} bytes; {verdict.standing}, {_signed(verdict)}")
     if not isinstance(fold(stored).state, s.Ended):
-        click.echo("the run has not ended, so its verifier calls it incomplete: export it again when it has")
+        display("the run has not ended, so its verifier calls it incomplete: export it again when it has")
     trusted = " --allowed-signers FILE" if verdict.signed else ""
-    click.echo(
-        f"to verify it without dr: tar xzf {shlex.quote(str(path))} && python3 -I {stored.run}/verify.py{trusted}"
-    )
+    display(f"to verify it without dr: tar xzf {shlex.quote(str(path))} && python3 -I {stored.run}/verify.py{trusted}")
 
 
 @audit.command(epilog="\b\nExamples:\n  dr audit sign latest")
@@ -164,9 +163,9 @@ def sign(run_name: str, journal: Path | None, config: Path) -> None:
         opened.checkpoint(iso(time.time()), who.name)
     finally:
         opened.close()
-    click.echo(f"{stored.run}: signed by {who.name} ({who.signer})")
+    display(f"{stored.run}: signed by {who.name} ({who.signer})")
     for line in found.sync(stored):
-        click.echo(f"{stored.run}: {line}")
+        display(f"{stored.run}: {line}")
 
 
 def _verify(
@@ -184,12 +183,12 @@ def _verify(
         notes.append(f"an unfinished entry of {torn.bytes} bytes at the end, as a crash leaves it")
     if folded and not isinstance(folded.state, s.Ended):
         notes.append(f"the run has not ended: {standing(folded.plan, folded.state)}")
-    click.echo(f"{stored.run}: {_WORDS[verdict.standing]}; {', '.join(notes)}; {_signed(verdict)}")
+    display(f"{stored.run}: {_WORDS[verdict.standing]}; {', '.join(notes)}; {_signed(verdict)}")
     for line in _told(verdict):
-        click.echo(f"  {printable(line)}")
+        display(f"  {line}")
     copies = found.compare(stored)
     for copy in copies:
-        click.echo(f"  {copy.where}: {'DIFFERS' if copy.tampered else 'INCOMPLETE' if copy.missing else 'the same'}")
+        display(f"  {copy.where}: {'DIFFERS' if copy.tampered else 'INCOMPLETE' if copy.missing else 'the same'}")
     raise_difference(f"the run {stored.run}", f"dr audit sync {stored.run}", copies)
     _raise_shortfall(stored.run, verdict, folded)
 

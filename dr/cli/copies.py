@@ -8,7 +8,8 @@ import click
 from dr.audit.comparison import Comparison
 from dr.cli.journal import book, journal_option
 from dr.cli.options import config_option
-from dr.errors import EvidenceIncomplete, JournalBroken, JournalHeld, JournalUnreadable, UsageError
+from dr.cli.streams import display
+from dr.errors import DrError, EvidenceIncomplete, JournalBroken, JournalHeld, JournalUnreadable, UsageError
 
 
 @click.command(epilog="\b\nExamples:\n  dr audit sync latest\n  dr audit sync --all")
@@ -28,14 +29,20 @@ def sync(run_name: str | None, every: bool, journal: Path | None, config: Path) 
     for stored in found.runs() if every else (found.find(run_name or ""),):
         try:
             for line in found.sync(stored):
-                click.echo(f"{stored.run}: {line}")
+                display(f"{stored.run}: {line}")
         except (JournalBroken, JournalHeld, JournalUnreadable) as error:
             if not every:
                 raise
             broken += 1
-            click.echo(f"{stored.run}: [{error.code}] {error.what}")
+            display_fault(f"{stored.run}:", error)
     if broken:
         raise EvidenceIncomplete(f"{broken} of the runs could not be made equal", hint="dr audit sync RUN")
+
+
+def display_fault(which: str, error: DrError) -> None:
+    """What is wrong with one of several, where the others are gone on with."""
+    first, *more = error.what.split("\n")
+    display(f"{which} [{error.code}] {first}", *more)
 
 
 def raise_difference(what: str, hint: str, copies: Sequence[Comparison]) -> None:

@@ -8,6 +8,7 @@ import click
 from dr.audit.stored import StoredRun
 from dr.cli.journal import book_to_read, journal_option
 from dr.cli.options import config_option, instant
+from dr.cli.streams import display
 from dr.core.events import Entry, RunStarted, decode_entry
 from dr.core.timestamp import parse_iso
 from dr.errors import UsageError
@@ -80,13 +81,13 @@ def _show(stored: StoredRun, wanted: tuple[Filter, ...], *, as_json: bool, named
             continue
         if named and not as_json:
             named = False
-            click.echo(f"{stored.run}:")
+            display(f"{stored.run}:")
         if as_json:
             click.echo(line)
         elif entry is None:
-            click.echo(f"not an entry: {printable(line.decode(errors='backslashreplace'))}")
+            display(f"not an entry: {line.decode(errors='backslashreplace')}")
         else:
-            click.echo(f"{entry.seq:5}  {printable(entry.at)}  {printable(entry.actor):10}  {sentence(entry.event)}")
+            display(f"{entry.seq:5}  {entry.at}  {printable(entry.actor):10}  {sentence(entry.event)}")
 
 
 def _environment(stored: StoredRun) -> str | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from dr.cli.options import config_option, parameters
+from dr.cli.streams import display
 from dr.core.plan import Plan, digest, encode_plan
 from dr.environment import load_config
 from dr.report.words import plan_lines
@@ -53,13 +54,13 @@ def plan(
     if as_json:
         click.echo(raw)
         return
-    click.echo("\n".join(plan_lines(bound, digest(raw), signer_of(config))))
+    display(*plan_lines(bound, digest(raw), signer_of(config)))
     if look_too:
         from dr.cli.looking import look_lines  # the engine and the targets: only for a look
 
-        click.echo("\nRight now:")
+        display("", "Right now:")
         for line in look_lines(bound):
-            click.echo(line)
+            display(line)
 
 
 def bind_to(runbook: Path, environment: str, given: dict[str, str], *, ungraceful: bool, config: Path) -> Plan:

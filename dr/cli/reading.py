@@ -8,6 +8,7 @@ from dr.audit.replay import fold
 from dr.cli.identity import signers
 from dr.cli.journal import book_to_read, journal_option
 from dr.cli.options import as_typed_here, config_option, run_argument, signers_option
+from dr.cli.streams import display
 from dr.core import events as e
 from dr.core import state as s
 from dr.report.summary import next_command, stands_now, summarize
@@ -35,11 +36,11 @@ def runs(as_json: bool, journal: Path | None, config: Path) -> None:
             click.echo(msgspec.json.encode(run))
         return
     if not listed:
-        click.echo(f"there are no runs yet in {found.directory}")
+        display(f"there are no runs yet in {found.directory}")
     name = max((len(run.run) for run in listed), default=0)
     environment = max((len(run.environment) for run in listed), default=0)
     for run in listed:
-        click.echo(printable(f"{run.run:{name}}  {run.environment:{environment}}  {run.stands}"))
+        display(f"{run.run:{name}}  {run.environment:{environment}}  {run.stands}")
 
 
 @click.command(epilog="\b\nExamples:\n  dr show latest\n  dr show 20230515T1445 --report postmortem")
@@ -58,21 +59,19 @@ def show(run_name: str, report: Path | None, allowed_signers: Path | None, journ
     stored = book_to_read(config, journal).find(run_name)
     folded = fold(stored)
     assert isinstance(folded.first.event, e.RunStarted)
-    click.echo("\n".join(plan_lines(folded.plan, folded.first.event.plan, signer(folded.first))) + "\n")
+    display(*plan_lines(folded.plan, folded.first.event.plan, signer(folded.first)), "")
     for entry in stored.entries():
-        click.echo(f"{entry.seq:5}  {clock(entry.at)}  {printable(entry.actor):10}  {sentence(entry.event)}")
+        display(f"{entry.seq:5}  {clock(entry.at)}  {printable(entry.actor):10}  {sentence(entry.event)}")
     stored.judge(None)  # what was changed is shown, and then said to be; who signed it is for `audit verify`
-    click.echo(f"\n{stored.run}: {stands_now(stored, folded)}")
-    for line in actual(measure(folded.plan, stored.entries())):
-        click.echo(line)
+    display("", f"{stored.run}: {stands_now(stored, folded)}", *actual(measure(folded.plan, stored.entries())))
     if command := next_command(stored, folded):
         again = f"dr {command} {stored.run}"
         if isinstance(folded.state, s.Paused):
             again = answer_command(stored.run, folded.state.question)
         alone = " --journal " in (typed := as_typed_here(again))
-        click.echo(f"next: {typed}{'   (unless this is a copy)' if alone else ''}")
+        display(f"next: {typed}{'   (unless this is a copy)' if alone else ''}")
     if report is not None:
         from dr.report.folder import PAGE, write_report  # only for the few who want a folder
 
         write_report(report, stored, signers=signers(config, allowed_signers))
-        click.echo(f"report: {report / PAGE}")
+        display(f"report: {report / PAGE}")

@@ -28,6 +28,13 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def display(*lines: str) -> None:
+    """Lines for a person. None steers the terminal or looks like two: journals from elsewhere are read, too."""
+    from dr.report.words import printable  # knows events and plans: not for every command
+
+    click.echo("\n".join(map(printable, lines)))
+
+
 def tell(text: str) -> None:
     """A line on standard output, at once. When nobody reads any more (`dr run | head`), a run goes on without saying.
 

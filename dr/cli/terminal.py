@@ -31,8 +31,8 @@ SAY_EVERY = 1.0
 class Plain:
     """One line per entry: for logs, pipes, and people without a terminal."""
 
-    def __init__(self, started: float | None = None) -> None:
-        self._started = time.monotonic() if started is None else started
+    def __init__(self) -> None:
+        self._started = time.monotonic()
         self._said: dict[str, tuple[str, float]] = {}
 
     def recorded(self, entries: Sequence[e.Entry]) -> None:

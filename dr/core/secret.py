@@ -25,11 +25,11 @@ def is_reference(text: str) -> bool:
     return _REFERENCE.fullmatch(text) is not None
 
 
-def check_reference(field: str, text: str) -> None:
-    """Refuse a literal. The message names the field and never the text, which may be the secret.
+def check_reference(field: str, text: str | None) -> None:
+    """Refuse a literal. The message names the field and never the text, which may be the secret. None is no secret.
 
     Raises:
         ValueError: `text` is not a reference.
     """
-    if not is_reference(text):
+    if text is not None and not is_reference(text):
         raise ValueError(f"{field}: {HOW_TO_WRITE}")

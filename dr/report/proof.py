@@ -13,6 +13,8 @@ from dr.report.axis import span
 from dr.report.exhibit import Exhibits
 from dr.report.timeline import Timeline
 
+MOST_NAMES = 5
+
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """What stands after the chain, the checkpoints, the plan and the rules of a run were verified."""
@@ -84,5 +86,5 @@ def _set_back(seconds: float) -> str:
     return f"; between two entries the clock went back by {span(seconds)}" if seconds > 0 else ""
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")

@@ -30,8 +30,7 @@ class AwsParameter(Step, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if (self.value is None) == (self.secret is None):
             raise ValueError("give exactly one of `value` and `secret`")
-        if self.secret is not None:
-            check_reference("secret", self.secret)
+        check_reference("secret", self.secret)
 
     def summary(self) -> str:
         to = f"the secret {self.secret}" if self.secret else repr(self.value)

@@ -11,20 +11,17 @@ import msgspec
 
 from dr.core.duration import Duration, duration
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, TargetRole, target
+from dr.errors import PartMissing
 from dr.steps.roles.dead_primary import lost_at_most, sign_of_life
 from dr.steps.roles.managed_cluster import ManagedFailover, of_cluster
-from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import (
-    NOT_WRITABLE,
-    ConnectionPool,
-    DatabaseServer,
-    FencingAgent,
-    ManagedCluster,
-    ServerName,
-)
+from dr.targets.pools import ConnectionPool
+from dr.targets.protocols import Conflict, Refused, TargetUnreachable
+from dr.targets.switching import NOT_WRITABLE, DatabaseServer, FencingAgent, ManagedCluster, ServerName
 
 NOT_SEEN = ("silent", "absent")
 """Nothing that could be fenced was found there; so it may be somewhere else."""
+NO_FENCE = (TargetUnreachable, Refused, LookupError, Conflict, PartMissing)
+"""What an agent raises that has not cut the primary off, be it only that it is not set up right."""
 Despite = Literal["answering", "overloaded", "unfenced"]
 
 
@@ -214,7 +211,7 @@ class _Failover:
                 agent = self._here.reach(FencingAgent, self._step.fence)
                 agent.keep_within(max(0.0, self._here.remaining() - for_the_rest))
                 agent.fence()
-            except (TargetUnreachable, Refused) as also:
+            except NO_FENCE as also:
                 error = also
             else:
                 self._here.say(f"{self._step.fence}: {self._step.primary} is cut off")
@@ -244,7 +241,7 @@ class _Failover:
             agent = self._here.reach(FencingAgent, self._step.fence)
             agent.keep_within(min(self._step.patience, self._here.remaining()))
             return agent.fenced()
-        except (TargetUnreachable, Refused):
+        except NO_FENCE:
             return False
 
     def _choose(self) -> str:

@@ -14,16 +14,9 @@ import msgspec
 from dr.core.duration import Duration, duration
 from dr.core.step import Evidence, Here, InPlace, NotInPlace, Observation, Reversal, Step, TargetRole, target
 from dr.steps.roles.managed_cluster import ManagedSwitchover, of_cluster
+from dr.targets.pools import Application, ConnectionPool
 from dr.targets.protocols import Refused, TargetUnreachable
-from dr.targets.switching import (
-    NOT_WRITABLE,
-    RUNS_FENCED,
-    Application,
-    ConnectionPool,
-    DatabaseServer,
-    ManagedCluster,
-    Situation,
-)
+from dr.targets.switching import NOT_WRITABLE, RUNS_FENCED, DatabaseServer, ManagedCluster, Situation
 
 EVERY = 0.05
 """Seconds between two looks at what takes its time."""

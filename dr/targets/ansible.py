@@ -40,8 +40,7 @@ class AnsibleHosts(TargetConfig, frozen=True, tag="ansible"):
     """Extra variables that are secret. They reach Ansible by a file, not by its command line."""
 
     def __post_init__(self) -> None:
-        if self.vault_password is not None:
-            check_reference("vault_password", self.vault_password)
+        check_reference("vault_password", self.vault_password)
         for name, reference in self.secrets.items():
             check_reference(f"secrets.{name}", reference)
 

@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from dr.core.step import target
+from dr.targets.pools import ServerGate
 from dr.targets.protocols import Opening, TargetConfig
-from dr.targets.switching import ServerGate, ServerName
+from dr.targets.switching import ServerName
 from dr.targets.transport.ways_in import WaysIn
 
 

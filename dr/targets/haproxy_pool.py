@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 
+from dr.targets.pools import Application, PoolState
 from dr.targets.protocols import LocalPath, Opening, TargetConfig
-from dr.targets.switching import Application, DatabaseServer, PoolState, ServerName
+from dr.targets.switching import DatabaseServer, ServerName
 from dr.targets.transport.dsn import Address
 
 if TYPE_CHECKING:

@@ -44,8 +44,7 @@ class HttpApi(TargetConfig, frozen=True, tag="http-api"):
 
     def __post_init__(self) -> None:
         check_address(self.url, "put it into `bearer` or `secret_headers` by reference")
-        if self.bearer is not None:
-            check_reference("bearer", self.bearer)
+        check_reference("bearer", self.bearer)
         for name, reference in self.secret_headers.items():
             check_reference(f"secret_headers.{name}", reference)
 

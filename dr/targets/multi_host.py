@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Final
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
+from dr.targets.pools import Application, PoolState
 from dr.targets.protocols import Opening, TargetConfig, TargetUnreachable
-from dr.targets.switching import Application, DatabaseServer, PoolState
+from dr.targets.switching import DatabaseServer
 from dr.targets.transport.dsn import Dsn, check_dsn
 from dr.targets.transport.pooled_server import PooledServer
 
@@ -35,8 +36,7 @@ class MultiHost(TargetConfig, frozen=True, tag="multi-host"):
 
     def __post_init__(self) -> None:
         check_dsn("dsn", self.dsn)
-        if self.password is not None:
-            check_reference("password", self.password)
+        check_reference("password", self.password)
 
 
 def open_target(config: MultiHost, opening: Opening) -> "MultiHostClients":
@@ -95,7 +95,7 @@ class MultiHostClients:
         left = max(0.001, min(LOOK, self._deadline - time.monotonic()))
         opening = msgspec.structs.replace(self._opening, timeout=left)
         try:
-            with closing(libpq.login(opening, self._config.dsn, self._config.password, at)) as client:
+            with closing(libpq.login(opening, self._config.dsn, self._config.password, at=at)) as client:
                 return client.rows("show transaction_read_only") == [("off",)]
         except TargetUnreachable:
             return False

@@ -70,9 +70,8 @@ class Patroni(TargetConfig, frozen=True, tag="patroni"):
         for member in self.members:
             check_address(member.api, ELSEWHERE)
         check_dsn("dsn", self.dsn)
-        for field, reference in (("password", self.password), ("api_password", self.api_password)):
-            if reference is not None:
-                check_reference(field, reference)
+        check_reference("password", self.password)
+        check_reference("api_password", self.api_password)
         if bool(self.api_user) != (self.api_password is not None):
             raise ValueError("api_password: it belongs to `api_user`; write both or none")
 
@@ -179,7 +178,7 @@ class PatroniCluster:
         from dr.targets.transport import libpq
 
         opening = msgspec.structs.replace(self._opening, timeout=seconds)
-        with closing(libpq.login(opening, self._config.dsn, self._config.password, at)) as client:
+        with closing(libpq.login(opening, self._config.dsn, self._config.password, at=at)) as client:
             yield client
 
     def _answers(self, name: str) -> bool:

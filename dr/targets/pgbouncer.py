@@ -56,8 +56,7 @@ class PgbouncerReads(TargetConfig, frozen=True, tag="pgbouncer-reads"):
     password: SecretRef | None = None
 
     def __post_init__(self) -> None:
-        if self.password is not None:
-            check_reference("password", self.password)
+        check_reference("password", self.password)
 
 
 def open_target(config: PgbouncerReads, opening: Opening) -> "PgbouncerReadRouter":

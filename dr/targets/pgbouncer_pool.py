@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 import msgspec
 
 from dr.core.secret import SecretRef, check_reference
+from dr.targets.pools import PoolState
 from dr.targets.protocols import LocalPath, Opening, Refused, TargetConfig, TargetUnreachable
-from dr.targets.switching import DatabaseServer, PoolState
+from dr.targets.switching import DatabaseServer
 from dr.targets.transport.dsn import Address
 from dr.targets.transport.pgbouncer_ini import Entry, leading_to, point
 from dr.targets.transport.pooled_server import PooledServer
@@ -50,8 +51,7 @@ class PgbouncerPool(TargetConfig, frozen=True, tag="pgbouncer-pool"):
         for seen in ([item.server for item in self.servers], [item.at for item in self.servers]):
             if len(set(seen)) < len(seen):
                 raise ValueError("servers: two of them are the same")
-        if self.password is not None:
-            check_reference("password", self.password)
+        check_reference("password", self.password)
 
 
 def open_target(config: PgbouncerPool, opening: Opening) -> "PgbouncerConnectionPool":
@@ -141,7 +141,6 @@ class PgbouncerConnectionPool:
 
     def repoint(self, server: str) -> None:
         wanted = self._wanted(server)
-        self._file.deadline = self._deadline
         self._file.rewrite(lambda text: point(text, wanted))
         self._command("RELOAD")
         if self._wait:  # as long as clients are held, that stays limited
@@ -165,14 +164,12 @@ class PgbouncerConnectionPool:
         return (*entries, *(f"a session of {entry} at {name}" for entry in sorted(self._entries_with_sessions(at))))
 
     def prepare_shut(self, server: str) -> None:
-        self._file.deadline = self._deadline
         self._file.prepare(self._past(server))
         self._command(f"SET {WAIT} = {self._setting(WAIT)}")  # changes nothing, and is refused to who may only look
 
     def shut(self, server: str) -> None:
         """A restart takes the entries from the ini, so they lead to another server there, too."""
         at = self._at(server)
-        self._file.deadline = self._deadline
         self._file.rewrite(self._past(server))
         self._command("RELOAD")
         for entry in self._entries_with_sessions(at):  # so its clients are not held

@@ -42,8 +42,7 @@ class Postgresql(TargetConfig, frozen=True, tag="postgresql"):
 
     def __post_init__(self) -> None:
         check_dsn("dsn", self.dsn)
-        if self.password is not None:
-            check_reference("password", self.password)
+        check_reference("password", self.password)
 
 
 def open_target(config: Postgresql, opening: Opening) -> "PostgresqlDatabase":

@@ -63,8 +63,7 @@ class PostgresqlServer(TargetConfig, frozen=True, tag="postgresql-server"):
     def __post_init__(self) -> None:
         check_dsn("dsn", self.dsn)
         check_dsn("replication", self.replication)
-        if self.password is not None:
-            check_reference("password", self.password)
+        check_reference("password", self.password)
 
 
 def open_target(config: PostgresqlServer, opening: Opening) -> "PostgresqlDatabaseServer":
@@ -295,9 +294,8 @@ class PostgresqlDatabaseServer:
     def _answers(self) -> bool:
         """Asked with little patience: a server that is starting may accept and say nothing yet."""
         try:
-            self._sql(QUICK).rows("select 1")
+            self._sql(QUICK)
         except TargetUnreachable:
-            self._hang_up()
             return False
         return True
 
@@ -322,8 +320,8 @@ class PostgresqlDatabaseServer:
 
         left = self._left()
         if self._client is None:
-            opening = msgspec.structs.replace(self._opening, timeout=min(left, at_most))
-            self._client = libpq.login(opening, self._config.dsn, self._config.password)
+            config, patience = self._config, min(left, at_most)
+            self._client = libpq.login(self._opening, config.dsn, config.password, patience=patience)
             self._client.keep_within(left)
         return self._client
 

@@ -51,8 +51,7 @@ class SshGroup(TargetConfig, frozen=True, tag="ssh"):
     """Hosts that may be out of reach before the first step; with more, a run is refused."""
 
     def __post_init__(self) -> None:
-        if self.passphrase is not None:
-            check_reference("passphrase", self.passphrase)
+        check_reference("passphrase", self.passphrase)
         if len(set(self.hosts)) < len(self.hosts):
             raise ValueError("hosts: one is there twice")
 

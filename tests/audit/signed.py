@@ -34,16 +34,16 @@ class Bytes(msgspec.Struct, frozen=True):
         return Bytes(self.lines if lines is None else tuple(lines), self.marks if marks is None else tuple(marks))
 
 
-def write_signed(directory: Path, keyring: Keyring, run: str = RUN) -> StoredRun:
+def write_signed(directory: Path, keyring: Keyring) -> StoredRun:
     """Thirty entries of alice's, signed by her at the start, at a pause and at the end."""
     signing = keyring.signing("alice")
     todo = named(drafts(), "alice", signing.fingerprint)
-    journal = LocalBook(directory).create(run, encode_plan(NINE), ME, signing.seal)
+    journal = LocalBook(directory).create(RUN, encode_plan(NINE), ME, signing.seal)
     for first, end in ((0, 1), (1, PAUSE), (PAUSE, len(todo))):
         journal.append(todo[first:end])
         journal.checkpoint(todo[end - 1].at, identity("alice"))
     journal.close()
-    return LocalBook(directory).find(run)
+    return LocalBook(directory).find(RUN)
 
 
 def write_together(directory: Path, keyring: Keyring, *, killed: bool = False) -> StoredRun:

@@ -133,10 +133,10 @@ def test_the_verifier_imports_the_standard_library_alone() -> None:
 # Every attack, seen by both
 
 
-def insider(run: Bytes, keyring: Keyring, by: str = "mallory", **given: str) -> Bytes:
+def insider(run: Bytes, keyring: Keyring, **given: str) -> Bytes:
     """The fifth entry taken out, the chain recomputed, and signed with whatever key there is."""
     lines = rechained([*run.lines[:5], *run.lines[6:]])
-    return run.but(lines, [encode_checkpoint(keyring.sign(mark_of(lines, 29, **given), by))])
+    return run.but(lines, [encode_checkpoint(keyring.sign(mark_of(lines, 29, **given), "mallory"))])
 
 
 def recomputed(run: Bytes) -> Bytes:

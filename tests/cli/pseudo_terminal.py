@@ -58,12 +58,10 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def at_terminal(
-    folder: Path, *arguments: str, columns: int = 80, lines: int = 24, term: str = "xterm", more: Mapping[str, str] = {}
-) -> Iterator[Terminal]:
-    """`dr` at a terminal of that size."""
+def at_terminal(folder: Path, *arguments: str, term: str = "xterm", more: Mapping[str, str] = {}) -> Iterator[Terminal]:
+    """`dr` at a terminal of the usual size."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
         ["setsid", "--ctty", *command(*arguments)], cwd=folder, env=environment(folder, TERM=term, **more),
         stdin=slave, stdout=slave, stderr=slave,

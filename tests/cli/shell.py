@@ -84,14 +84,14 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
         place.write_text(text, encoding="utf-8")
 
 
-def fingerprint(folder: Path, *, without: Sequence[str] = ()) -> dict[str, str]:
+def fingerprint(folder: Path) -> dict[str, str]:
     """Every file of the folder with a hash of its content, kind and mode: equal means nothing was touched."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.is_symlink():
             found[name] = f"-> {path.readlink()}"
-        elif path.is_file() and not name.startswith(tuple(without)):
+        elif path.is_file():
             found[name] = f"{path.stat().st_mode:o} {hashlib.sha256(path.read_bytes()).hexdigest()}"
         elif path.is_dir():
             found[name] = "directory"

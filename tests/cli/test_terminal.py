@@ -35,6 +35,28 @@ def test_the_run_begins_after_a_yes_only(folder: Path) -> None:
     assert terminal.cursor_is_visible()
 
 
+def test_what_a_target_says_does_not_steer_the_terminal(folder: Path) -> None:
+    write(folder, {"flags.json": FLAGS.replace('"defaultVariant": "on"', r'"defaultVariant": "\u001b[2J"')})
+    with at_terminal(folder, "plan", "good.yaml", "--env", "shop", "--look") as terminal:
+        assert terminal.end() == 0
+    assert r"variant: \x1b[2J" in terminal.shown
+    assert "\x1b" not in terminal.shown
+
+
+@pytest.mark.parametrize("command", [("runs",), ("audit", "verify", "--all"), ("audit", "show", "--all")], ids=" ".join)
+def test_what_a_run_from_elsewhere_is_called_does_not_steer_the_terminal(
+    command: tuple[str, ...], folder: Path
+) -> None:
+    """Of the output that is no terminal, click itself takes control sequences away."""
+    dr(folder, *RUN, "--yes")
+    [run] = (folder / "journal" / "runs").iterdir()
+    run.rename(run.with_name(f"{run.name}\x1b[2J\nother: verified"))
+    with at_terminal(folder, *command) as terminal:
+        terminal.end()
+    assert r"\x1b[2J\nother: verified" in terminal.shown
+    assert "\x1b" not in terminal.shown.replace("\x1b[31m\x1b[1merror\x1b[0m", "")
+
+
 def test_every_question_is_answered_on_the_terminal(folder: Path) -> None:
     write(folder, {"good.yaml": ASKING})
     with at_terminal(folder, *RUN, "--yes") as terminal:

@@ -26,9 +26,9 @@ class Clock:
 class Stop:
     """Wished from the moment `at` on."""
 
-    def __init__(self, clock: Clock, at: float = math.inf) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.at = at
+        self.at = math.inf
 
     def is_set(self) -> bool:
         return self._clock.now >= self.at

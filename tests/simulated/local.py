@@ -11,7 +11,7 @@ from dr.core.events import Entry, Event
 from dr.core.plan import Plan, encode_plan
 from dr.engine import Engine
 from tests.simulated.journal import Crash, Disk, Fuse
-from tests.simulated.process import Policy, Simulation
+from tests.simulated.process import Simulation
 from tests.simulated.site import Script
 
 ME = "pid 1 on here"
@@ -67,10 +67,8 @@ class LocalSimulation(Simulation):
 
     run_name = "20230515T140000Z-simulated-000000"
 
-    def __init__(
-        self, plan: Plan, directory: Path, scripts: dict[str, Script] | None = None, policy: Policy | None = None
-    ) -> None:
-        super().__init__(plan, scripts, policy)
+    def __init__(self, plan: Plan, directory: Path, scripts: dict[str, Script] | None = None) -> None:
+        super().__init__(plan, scripts)
         self._book = LocalBook(directory)
         self.journal: Shown | None = None
 

@@ -13,7 +13,7 @@ from dr.core import state as s
 from dr.core.plan import Plan, digest, encode_plan
 from dr.engine import Engine, Interrupted, Result, Waiting
 from dr.waits import draw_wait
-from dr.workers import Done, Inline, Job, Workers
+from dr.workers import Done, Job, Workers
 from dr.world import Answer, World
 from tests.simulated.clock import Clock, Stop
 from tests.simulated.journal import Crash, Disk, Fuse, MemoryJournal
@@ -107,6 +107,23 @@ class SideBySide:
             clock.wait(max(0.0, due - clock.now))
             return done
         clock.wait(timeout)
+        return None
+
+
+class Inline:
+    """Performs each job when it is submitted, in the caller's thread."""
+
+    def __init__(self, wait: Callable[[float], None]) -> None:
+        self._done: list[Done] = []
+        self._wait = wait
+
+    def submit(self, job: Job) -> None:
+        self._done.append(Done(job, job.work()))
+
+    def next(self, timeout: float) -> Done | None:
+        if self._done:
+            return self._done.pop(0)
+        self._wait(timeout)
         return None
 
 

@@ -27,16 +27,6 @@ def name() -> str:
     return f"/shop/{uuid.uuid4().hex}"
 
 
-def observe(cloud: World, step: AwsParameter) -> Observation:
-    with cloud.look() as here:
-        return step.observe(here)
-
-
-def apply(cloud: World, step: AwsParameter) -> Evidence:
-    with cloud.act() as here:
-        return step.apply(here)
-
-
 def undo(cloud: World, step: AwsParameter, before: Evidence) -> Observation:
     with cloud.act() as here:
         step.undo(here, before)
@@ -55,21 +45,21 @@ def stored(ssm: Any, name: str) -> str:
 
 def test_a_parameter_is_set_seen_and_undone(cloud: World, ssm: Any, name: str) -> None:
     ssm.put_parameter(Name=name, Value="normal", Type="String")
-    before = observe(cloud, step(name, **NEW))
+    before = cloud.observe(step(name, **NEW))
     assert before == NotInPlace({"exists": True, "version": 1, "value": "normal"})
     after = {"exists": True, "version": 2, "value": "read-only"}
-    assert apply(cloud, step(name, **NEW)) == after
-    assert apply(cloud, step(name, **NEW)) == after  # harmless when repeated
-    assert observe(cloud, step(name, **NEW)) == InPlace(after)
+    assert cloud.apply(step(name, **NEW)) == after
+    assert cloud.apply(step(name, **NEW)) == after  # harmless when repeated
+    assert cloud.observe(step(name, **NEW)) == InPlace(after)
     assert isinstance(before, NotInPlace)
     assert isinstance(undo(cloud, step(name, **NEW), before.evidence), InPlace)
     assert stored(ssm, name) == "normal"
 
 
 def test_a_parameter_that_was_not_there_is_made_and_removed_again(cloud: World, ssm: Any, name: str) -> None:
-    before = observe(cloud, step(name, **NEW))
+    before = cloud.observe(step(name, **NEW))
     assert before == NotInPlace({"exists": False})
-    apply(cloud, step(name, **NEW))
+    cloud.apply(step(name, **NEW))
     with cloud.act() as here:
         assert isinstance(step(name, **NEW).observe_undone(here, {"exists": False}), NotInPlace)
     assert undo(cloud, step(name, **NEW), {"exists": False}) == InPlace({"exists": False})
@@ -81,12 +71,12 @@ def test_a_secret_is_written_compared_and_restored_and_no_evidence_has_it(cloud:
     """Safety rule 13."""
     ssm.put_parameter(Name=name, Value="the-old-secret", Type="SecureString", Description="of the shop")
     secret = step(name, **SECRET)
-    before = observe(cloud, secret)
+    before = cloud.observe(secret)
     assert before == NotInPlace({"exists": True, "version": 1})
     with cloud.look() as here:
         assert here.reach(CloudAccount, "cloud").parameters.read(name) == Parameter(version=1, secret=True, value=None)
-    assert apply(cloud, secret) == {"exists": True, "version": 2}
-    assert observe(cloud, secret) == InPlace({"exists": True, "version": 2})
+    assert cloud.apply(secret) == {"exists": True, "version": 2}
+    assert cloud.observe(secret) == InPlace({"exists": True, "version": 2})
     assert stored(ssm, name) == "s3cr3t-token"
     assert isinstance(before, NotInPlace)
     undone = undo(cloud, secret, before.evidence)
@@ -115,7 +105,7 @@ def test_the_key_and_the_description_of_a_parameter_survive_an_overwrite(cloud: 
 
 def test_a_change_by_somebody_else_is_not_overwritten_by_the_undo(cloud: World, ssm: Any, name: str) -> None:
     ssm.put_parameter(Name=name, Value="normal", Type="String")
-    apply(cloud, step(name, **NEW))
+    cloud.apply(step(name, **NEW))
     ssm.put_parameter(Name=name, Value="theirs", Type="String", Overwrite=True)
     with cloud.act() as here, pytest.raises(Conflict, match="changed by somebody else"):
         step(name, **NEW).undo(here, {"exists": True, "version": 1, "value": "normal"})
@@ -131,7 +121,7 @@ def test_a_secret_is_never_put_where_everybody_can_read(cloud: World, ssm: Any, 
 
 def test_a_plain_value_does_not_replace_a_secret(cloud: World, ssm: Any, name: str) -> None:
     ssm.put_parameter(Name=name, Value="read-only", Type="SecureString")
-    assert observe(cloud, step(name, **NEW)) == NotInPlace({"exists": True, "version": 1})
+    assert cloud.observe(step(name, **NEW)) == NotInPlace({"exists": True, "version": 1})
     with cloud.act() as here, pytest.raises(LookupError, match="is a SecureString and is given no secret"):
         step(name, **NEW).apply(here)
 

@@ -9,8 +9,10 @@ import pytest
 from dr.core.duration import Duration
 from dr.core.step import Step, TargetRole
 from dr.steps import CATALOGUE
-from dr.targets import cloud, playbooks, protocols, switching
+from dr.targets import cloud, playbooks, pools, protocols, switching
 
+WORDS = (protocols, cloud, switching, pools, playbooks)
+"""Where the Protocols of targets are."""
 KINDS = list(CATALOGUE.values())
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 
@@ -89,21 +91,21 @@ def test_its_fields_hide_nothing_that_every_step_has(kind: type[Step]) -> None:
 def test_its_targets_are_named_by_a_protocol_there_is(kind: type[Step]) -> None:
     for described in structs_in(msgspec.inspect.type_info(kind)):
         for field in described.fields:
-            extra = field.type.extra if isinstance(field.type, msgspec.inspect.Metadata) else None
-            if role := (extra or {}).get("target"):
-                assert isinstance(role, TargetRole)
-                assert any(hasattr(words, role.protocol) for words in (protocols, cloud, switching, playbooks))
+            for member in getattr(field.type, "types", (field.type,)):  # one that may be left out is a union
+                if role := (getattr(member, "extra", None) or {}).get("target"):
+                    assert isinstance(role, TargetRole)
+                    assert any(hasattr(module, role.protocol) for module in WORDS)
 
 
 @every_kind
 def test_it_takes_time_and_targets_only_from_where_it_is(kind: type[Step]) -> None:
-    """The same step runs in a rehearsal: no clock, sleep, chance or technology of its own."""
+    """The same step runs in a simulated world: no clock, sleep, chance or technology of its own."""
     module = inspect.getmodule(kind)
     assert module is not None
     used = {name for name, value in vars(module).items() if inspect.ismodule(value)}
     assert used <= {"math", "msgspec", "re", "shlex"}
     sources = {getattr(value, "__module__", "") for value in vars(module).values()}
-    words = {"dr.targets.protocols", "dr.targets.cloud", "dr.targets.switching", "dr.targets.playbooks"}
+    words = {module.__name__ for module in WORDS}
     assert not {name for name in sources if name.startswith("dr.targets.")} - words
 
 

@@ -11,13 +11,17 @@ import psycopg
 import pytest
 
 from dr.core.duration import parse_duration
-from dr.core.step import InPlace
+from dr.core.step import InPlace, NotInPlace
 from dr.steps.database_failover import DatabaseFailover, Despite, NotReady
 from dr.steps.database_reprotect import DatabaseReprotect
+from dr.targets.ansible import AnsibleHosts
+from dr.targets.fence_playbook import FencePlaybook
 from dr.targets.fence_proxies import FenceProxies
 from dr.targets.fence_roles import FenceRoles
 from dr.targets.protocols import TargetConfig
 from dr.targets.ssh import SshGroup
+from dr.targets.transport import ansible_play
+from dr.targets.transport.pooled_server import PooledServer
 from tests.cluster import Cluster, Writer, cluster
 from tests.here import World
 from tests.switching import applied
@@ -141,6 +145,35 @@ def test_proxies_lead_nobody_to_a_primary_that_cannot_be_asked(servers: Cluster,
     assert servers.first.writable(), "it goes on, without clients"
     assert servers.ids(servers.first) == on_the_old
     assert len(client.acknowledged - servers.ids(servers.second)) <= 1, "what the standby had not received is lost"
+
+
+@pytest.mark.parametrize("fence", ["strangers", "power"])
+def test_a_fence_that_is_not_set_up_right_does_not_keep_an_operator_from_ruling(
+    servers: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fence: str
+) -> None:
+    """The proxies do not know the server, or Ansible is not installed here; and somebody has pulled the plug."""
+    monkeypatch.setattr(ansible_play, "search_path", lambda: "/nowhere")
+    targets = cut_off_from_dr(servers, tmp_path, sql=False)
+    others = tuple(PooledServer(server=name, at=f"127.0.0.1:{number}") for number, name in enumerate(("a", "b"), 1))
+    targets |= {
+        "others": msgspec.structs.replace(targets["pool"], servers=others),
+        "strangers": FenceProxies(server="db1", proxies=("others",)),
+        "hosts": AnsibleHosts(inventory="/nowhere", playbooks="/nowhere"),
+        "power": FencePlaybook(hosts="hosts", playbook="off.yml", limit="db1"),
+    }
+    here = World(targets, servers.secrets)
+    servers.first.kill()
+
+    told = pytest.raises(NotReady, match=r"db1 cannot be fenced, .*say `despite: \[unfenced\]`")
+    with here.act() as failing, told:
+        failover(fence=fence).apply(failing)
+    assert not servers.second.writable()
+    with here.look() as looking:
+        assert isinstance(failover(fence=fence).observe(looking), NotInPlace)
+    with here.act() as ruled:
+        step = failover("unfenced", fence=fence)
+        assert step.apply(ruled)["fenced"] == "not at all"
+        assert isinstance(step.observe(ruled), InPlace)
 
 
 @pytest.mark.parametrize(

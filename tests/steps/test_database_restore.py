@@ -304,8 +304,10 @@ def test_an_archive_that_answers_more_slowly_than_it_is_asked_is_replayed_to_its
 
 def test_without_a_complete_backup_it_is_said_so(site: Site) -> None:
     (site.folder / "2026-01-01" / "backup_manifest").unlink()
-    with pytest.raises(Refused, match="db2: no complete backup of pg_basebackup is in"):
+    with pytest.raises(Refused, match=rf"^db2: no complete backup of pg_basebackup is in {site.folder}$"):
         site.restore()
+    with pytest.raises(Refused, match=r"is in /nowhere \(find: \S*/nowhere\S* No such file or directory\)$"):
+        site.restore(folder="/nowhere")
 
 
 def test_a_backup_with_tablespaces_is_not_shared_with_the_server_but_a_tool_may_place_them(site: Site) -> None:

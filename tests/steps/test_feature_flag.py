@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from dr.core.step import Evidence, InPlace, NotInPlace, Observation
-from dr.steps.feature_flag import FeatureDisable, FeatureEnable, FeatureFlag
+from dr.core.step import Evidence, InPlace, NotInPlace
+from dr.steps.feature_flag import FeatureDisable, FeatureEnable
 from dr.targets.flagd import FlagdFile
 from dr.targets.protocols import Conflict
 from tests.here import World
@@ -39,22 +39,12 @@ def enable(**more: Any) -> FeatureEnable:
     return FeatureEnable(store="flags", flag="recommendations", **more)
 
 
-def look(world: World, step: FeatureFlag) -> Observation:
-    with world.look() as here:
-        return step.observe(here)
-
-
-def apply(world: World, step: FeatureFlag) -> Evidence:
-    with world.act() as here:
-        return step.apply(here)
-
-
 def test_disabling_is_seen_and_undone_to_the_byte(world: World, path: Path) -> None:
-    before = look(world, disable())
+    before = world.observe(disable())
     assert before == NotInPlace(ENABLED)
-    claim = apply(world, disable())
+    claim = world.apply(disable())
     assert claim == {"before": ENABLED, "after": {"enabled": False, "variant": "on"}}
-    assert look(world, disable()) == InPlace({"enabled": False, "variant": "on"})
+    assert world.observe(disable()) == InPlace({"enabled": False, "variant": "on"})
     with world.act() as here:
         assert isinstance(disable().observe_undone(here, ENABLED), NotInPlace)
         disable().undo(here, ENABLED)
@@ -65,28 +55,28 @@ def test_disabling_is_seen_and_undone_to_the_byte(world: World, path: Path) -> N
 
 def test_a_variant_is_served_instead_of_switching_the_flag_off(world: World, path: Path) -> None:
     off = disable(variant="off")
-    assert look(world, off) == NotInPlace(ENABLED)
-    apply(world, off)
-    assert look(world, off) == InPlace({"enabled": True, "variant": "off"})
+    assert world.observe(off) == NotInPlace(ENABLED)
+    world.apply(off)
+    assert world.observe(off) == InPlace({"enabled": True, "variant": "off"})
     assert json.loads(path.read_text())["flags"]["recommendations"]["state"] == "ENABLED"
 
 
 def test_enabling_with_a_variant_sets_both(world: World, path: Path) -> None:
     path.write_text(flags_json("DISABLED", "off"))
-    apply(world, enable(variant="slow"))
-    assert look(world, enable()) == InPlace({"enabled": True, "variant": "slow"})
-    assert look(world, enable(variant="on")) == NotInPlace({"enabled": True, "variant": "slow"})
+    world.apply(enable(variant="slow"))
+    assert world.observe(enable()) == InPlace({"enabled": True, "variant": "slow"})
+    assert world.observe(enable(variant="on")) == NotInPlace({"enabled": True, "variant": "slow"})
 
 
 def test_applying_twice_is_harmless(world: World, path: Path) -> None:
-    apply(world, disable())
+    world.apply(disable())
     after = path.read_bytes()
-    apply(world, disable())
+    world.apply(disable())
     assert path.read_bytes() == after
 
 
 def test_an_undo_does_not_overwrite_what_somebody_else_has_changed_since(world: World, path: Path) -> None:
-    apply(world, disable())
+    world.apply(disable())
     theirs = flags_json("DISABLED", "slow")
     path.write_text(theirs)
     with world.act() as here, pytest.raises(Conflict, match="changed by somebody else"):
@@ -97,16 +87,16 @@ def test_an_undo_does_not_overwrite_what_somebody_else_has_changed_since(world: 
 def test_a_variant_that_targeting_overrules_is_never_in_place(world: World, path: Path) -> None:
     rules = {"if": [{"in": ["@example.com", {"var": "email"}]}, "on", "off"]}
     path.write_text(flags_json(default="off", targeting=rules))
-    assert isinstance(look(world, disable(variant="off")), NotInPlace)
+    assert isinstance(world.observe(disable(variant="off")), NotInPlace)
     with pytest.raises(LookupError, match="has targeting rules; they decide before"):
-        apply(world, disable(variant="off"))
-    apply(world, disable())  # a flag that is off asks no rules
-    assert isinstance(look(world, disable()), InPlace)
+        world.apply(disable(variant="off"))
+    world.apply(disable())  # a flag that is off asks no rules
+    assert isinstance(world.observe(disable()), InPlace)
 
 
 def test_a_flag_that_does_not_exist_is_no_flag_that_is_off(world: World) -> None:
     with pytest.raises(LookupError, match="has no flag 'recommendation'"):
-        look(world, FeatureDisable(store="flags", flag="recommendation"))
+        world.observe(FeatureDisable(store="flags", flag="recommendation"))
 
 
 def test_the_preview_is_the_flag_as_it_stands(world: World, path: Path) -> None:

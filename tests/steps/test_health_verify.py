@@ -38,11 +38,6 @@ def shop(**changes: Any) -> HttpCheck:
     return HttpCheck(target="shop", **changes)
 
 
-def look(world: World, which: HealthVerify, timeout: float = 30) -> Observation:
-    with world.look(timeout) as here:
-        return which.observe(here)
-
-
 def findings(seen: Observation) -> Any:
     assert isinstance(seen, NotInPlace)
     return seen.evidence["findings"]
@@ -72,29 +67,31 @@ class Looking:
 
 
 def test_a_page_that_is_well_is_in_place(world: World, site: Site) -> None:
-    seen = look(world, step(shop(probes=3, body=Accepts(regex="^Welcome"), latency=Latency(at_most=Duration(30)))))
+    seen = world.observe(step(shop(probes=3, body=Accepts(regex="^Welcome"), latency=Latency(at_most=Duration(30)))))
     assert isinstance(seen, InPlace)
     assert site.asked == 3
 
 
 def test_what_is_wrong_with_a_page_is_said_in_words(world: World, site: Site) -> None:
     site.answers = [503, 200, 503]
-    assert findings(look(world, step(shop(path="/cart", probes=3)))) == ["shop /cart: status 503, well is 200 (2 of 3)"]
+    assert findings(world.observe(step(shop(path="/cart", probes=3)))) == [
+        "shop /cart: status 503, well is 200 (2 of 3)"
+    ]
     site.body = b"Sorry \xff"
-    assert findings(look(world, step(shop(body=Accepts(regex="Welcome"))))) == [
+    assert findings(world.observe(step(shop(body=Accepts(regex="Welcome"))))) == [
         "shop /: the page is not matching /Welcome/ (1 of 1)"
     ]
-    [slow] = findings(look(world, step(shop(latency=Latency(at_most=Duration(0), percentile=50)))))
+    [slow] = findings(world.observe(step(shop(latency=Latency(at_most=Duration(0), percentile=50)))))
     assert slow.startswith("shop /: 50% within ")
     assert slow.endswith(" ms, well is within 0s")
 
 
 def test_a_page_that_does_not_answer_is_a_finding_and_no_doubt(world: World, site: Site) -> None:
     site.gate.clear()
-    assert findings(look(world, step(shop(timeout=Duration(0.05))))) == ["shop /: no answer in time (1 of 1)"]
+    assert findings(world.observe(step(shop(timeout=Duration(0.05))))) == ["shop /: no answer in time (1 of 1)"]
     site.gate.set()
     nobody = World({"shop": Http(url="http://127.0.0.1:1")})
-    assert findings(look(nobody, step(shop()))) == ["shop /: Connection refused (1 of 1)"]
+    assert findings(nobody.observe(step(shop()))) == ["shop /: Connection refused (1 of 1)"]
 
 
 def test_probes_of_one_round_run_side_by_side_up_to_a_limit(world: World, site: Site) -> None:
@@ -112,14 +109,14 @@ def test_one_failure_begins_the_hold_time_anew(world: World, site: Site) -> None
     hold = Duration(0.2)
     site.answers = [200, 503]
     site.before_answer = lambda number: let_pass(hold) if number == 2 else None
-    assert isinstance(look(world, step(shop(), within=Duration(30), hold=hold)), InPlace)
+    assert isinstance(world.observe(step(shop(), within=Duration(30), hold=hold)), InPlace)
     assert site.asked > 3  # by the third answer the first is older than the hold time, and still does not count
 
 
 def test_one_slow_round_is_no_proof_of_lasting(world: World, site: Site) -> None:
     hold = Duration(0.1)
     site.before_answer = lambda number: let_pass(hold) if number == 1 else None
-    assert isinstance(look(world, step(shop(), within=Duration(30), hold=hold)), InPlace)
+    assert isinstance(world.observe(step(shop(), within=Duration(30), hold=hold)), InPlace)
     assert site.asked > 1
 
 
@@ -134,7 +131,7 @@ def test_a_site_that_recovers_in_time_is_waited_for(world: World, site: Site) ->
 
 def test_a_site_that_does_not_recover_in_time_has_deviated(world: World, site: Site) -> None:
     site.status = 503
-    seen = look(world, step(shop(), within=Duration(0.2)))
+    seen = world.observe(step(shop(), within=Duration(0.2)))
     assert findings(seen) == ["shop /: status 503, well is 200 (1 of 1)"]
     assert site.asked > 1
 
@@ -146,7 +143,7 @@ def test_a_stop_is_heard_between_two_rounds(world: World, site: Site) -> None:
         with pytest.raises(StopRequested):
             step(shop(), within=Duration(3600)).observe(here)
     with pytest.raises(OutOfTime):
-        look(world, step(shop(), within=Duration(3600)), timeout=0.3)
+        world.observe(step(shop(), within=Duration(3600)), timeout=0.3)
 
 
 def databases(pair: Pair) -> World:
@@ -157,23 +154,23 @@ def databases(pair: Pair) -> World:
 def test_a_query_gives_a_value_within_its_tolerance_or_a_finding(postgres_pair: Pair) -> None:
     world = databases(postgres_pair)
     query = SqlCheck(target="primary", query="select 5", value=Accepts(range=(0, 5)))
-    assert isinstance(look(world, step(query)), InPlace)
+    assert isinstance(world.observe(step(query)), InPlace)
     for wrong, said in [
         (SqlCheck(target="primary", query="select 6", value=5), "primary: 6, well is 5"),
         (SqlCheck(target="primary", query="select 1 where false", value=5), "primary: None, well is 5"),
         (SqlCheck(target="primary", query="select repeat('x', 9999)", value=5), "primary: " + "x" * 291),
     ]:
-        assert findings(look(world, step(wrong))) == [said]
-    [refused] = findings(look(world, step(SqlCheck(target="primary", query="drop table x", value=1))))
+        assert findings(world.observe(step(wrong))) == [said]
+    [refused] = findings(world.observe(step(SqlCheck(target="primary", query="drop table x", value=1))))
     assert refused.startswith("primary refuses the query: ")
 
 
 def test_replication_that_keeps_up_is_well(postgres_pair: Pair) -> None:
     world = databases(postgres_pair)
     check = ReplicationCheck(primary="primary", standby="standby", max_lag=Duration(5))
-    assert isinstance(look(world, step(check, within=Duration(30))), InPlace)
+    assert isinstance(world.observe(step(check, within=Duration(30))), InPlace)
     wrong = ReplicationCheck(primary="standby", standby="primary", max_lag=Duration(5))
-    assert findings(look(world, step(wrong))) == ["primary is not a standby"]
+    assert findings(world.observe(step(wrong))) == ["primary is not a standby"]
 
 
 def test_replication_that_lags_is_a_finding(fresh_postgres_pair: Pair) -> None:
@@ -181,7 +178,7 @@ def test_replication_that_lags_is_a_finding(fresh_postgres_pair: Pair) -> None:
         standby.execute("select pg_wal_replay_pause()")
         primary.execute("create table news as select generate_series(1, 1000)")
     check = ReplicationCheck(primary="primary", standby="standby", max_lag=Duration(0.1))
-    [said] = findings(look(databases(fresh_postgres_pair), step(check)))
+    [said] = findings(databases(fresh_postgres_pair).observe(step(check)))
     assert said.startswith("standby: ")
     assert said.endswith(" bytes) behind primary, well is at most 100ms")
 

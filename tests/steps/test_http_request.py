@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from dr.core.duration import Duration, decode_hook
-from dr.core.step import InPlace, NotInPlace, Observation, Unknown
+from dr.core.step import InPlace, NotInPlace, Unknown
 from dr.core.tolerance import Accepts
 from dr.steps.http_request import Ask, HttpRequestStep, RequestRefused, Tell
 from dr.targets.http_endpoint import HttpApi
@@ -37,13 +37,8 @@ def step(**more: Any) -> HttpRequestStep:
     return HttpRequestStep(**{"service": "edge", "check": check, "change": change, "back": back, **more})
 
 
-def observe(world: World, step: HttpRequestStep, *, attempt: int = 0) -> Observation:
-    with world.act() if attempt else world.look() as here:
-        return step.observe(here)
-
-
 def test_a_change_is_told_seen_and_undone(world: World, edge: Service) -> None:
-    before = observe(world, step())
+    before = world.observe(step())
     assert before == NotInPlace({"status": 404})
     with world.act() as here:
         assert step().apply(here) == {"status": 201}
@@ -59,14 +54,14 @@ def test_a_service_that_says_yes_and_does_nothing_is_found_out(world: World, edg
     edge.lies = True
     with world.act() as here:
         assert step().apply(here) == {"status": 201}
-    assert observe(world, step(), attempt=1) == NotInPlace({"status": 404})
+    assert world.settle(step()) == NotInPlace({"status": 404})
 
 
 @pytest.mark.parametrize("status", [500, 503, 401, 429])
 def test_an_answer_that_says_nothing_is_doubt(world: World, edge: Service, status: int) -> None:
     """Safety rule 3: not even when it would be what an undo waits for."""
     edge.answers = [status, status]
-    assert isinstance(observe(world, step()), Unknown)
+    assert isinstance(world.observe(step()), Unknown)
     with world.act() as here:
         assert isinstance(step().observe_undone(here, {}), Unknown)
 
@@ -78,7 +73,7 @@ def test_a_refused_change_is_told_with_its_status(world: World, edge: Service) -
 
 
 def test_secrets_are_sent_as_headers_and_masked(world: World, edge: Service) -> None:
-    observe(world, step())
+    world.observe(step())
     headers = edge.asked[0].headers
     assert (headers["Authorization"], headers["X-Api-Key"]) == ("Bearer s3cr3t-token", "s3cr3t-key")
     assert world.masked == {"s3cr3t-token", "s3cr3t-key"}
@@ -95,11 +90,11 @@ def test_all_attempts_carry_one_key_and_the_undo_another(world: World, edge: Ser
 
 def test_what_takes_a_while_is_waited_for_after_the_change_only(world: World, edge: Service) -> None:
     patient = step(seen_within=Duration(30), every=Duration(0.01))
-    assert observe(world, patient) == NotInPlace({"status": 404})
+    assert world.observe(patient) == NotInPlace({"status": 404})
     assert len(edge.asked) == 1
     edge.kept[MAINTENANCE] = b'{"on": true}'
     edge.answers = [404, 503, 404]
-    assert observe(world, patient, attempt=1) == InPlace({"status": 200})
+    assert world.settle(patient) == InPlace({"status": 200})
 
 
 def test_a_service_that_is_gone_is_unreachable() -> None:

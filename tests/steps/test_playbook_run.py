@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dr.core.step import Evidence, InPlace, NotInPlace, Observation, OutOfTime, StopRequested, Unknown
+from dr.core.step import InPlace, NotInPlace, OutOfTime, StopRequested, Unknown
 from dr.demo import wait
 from dr.steps.playbook_run import PlaybookFailed, PlaybookRun
 from dr.targets.protocols import TargetUnreachable
@@ -45,19 +45,8 @@ def make(playbook: str = "make.yml", **more: Any) -> PlaybookRun:
     return PlaybookRun(hosts="web", playbook=playbook, **{"undo_with": "unmake.yml", "vars": {"word": "hello"}, **more})
 
 
-def look(world: World, step: PlaybookRun) -> Observation:
-    with world.look() as here:
-        return step.observe(here)
-
-
-def before(world: World, step: PlaybookRun) -> Evidence:
-    seen = look(world, step)
-    assert isinstance(seen, NotInPlace)
-    return seen.evidence
-
-
 def test_it_is_predicted_applied_seen_and_undone(world: World, web: Fleet) -> None:
-    stood = before(world, make())
+    stood = world.before(make())
     assert stood["findings"] == ["host1: make it: changed; host2: make it: changed"]
     assert web.have("made") == [False, False]
     with world.act() as here:
@@ -67,7 +56,7 @@ def test_it_is_predicted_applied_seen_and_undone(world: World, web: Fleet) -> No
             "of": 2,
         }
         assert sorted(here.said) == ["host1: make it: changed", "host2: make it: changed"]
-    assert look(world, make()) == InPlace(
+    assert world.observe(make()) == InPlace(
         {"in_place": ["host1", "host2"], "not_in_place": [], "unknown": [], "said": {}}
     )
     with world.act() as here:
@@ -78,8 +67,8 @@ def test_it_is_predicted_applied_seen_and_undone(world: World, web: Fleet) -> No
 
 def test_only_what_was_not_in_place_before_is_undone(world: World, web: Fleet) -> None:
     (web.hosts[0].folder / "made").write_text("hello")
-    stood = before(world, make())
-    with world.act() as here:
+    stood = world.before(make())
+    with world.act(120) as here:  # five plays
         make().apply(here)
         assert isinstance(make().observe_undone(here, stood), NotInPlace)
         make().undo(here, stood)
@@ -90,15 +79,15 @@ def test_only_what_was_not_in_place_before_is_undone(world: World, web: Fleet) -
 
 def test_a_limit_leaves_the_other_hosts_alone(world: World, web: Fleet) -> None:
     one = make(limit="host2")
-    assert before(world, one)["not_in_place"] == ["host2"]
+    assert world.before(one)["not_in_place"] == ["host2"]
     with world.act() as here:
         one.apply(here)
     assert web.have("made") == [False, True]
-    assert isinstance(look(world, one), InPlace)
+    assert isinstance(world.observe(one), InPlace)
 
 
 def test_what_check_mode_cannot_predict_is_unknown_and_not_in_place(world: World) -> None:
-    seen = look(world, make("unpredictable.yml"))
+    seen = world.observe(make("unpredictable.yml"))
     assert isinstance(seen, Unknown)
     assert "host1: who knows: check mode cannot predict it; name a playbook of checks in `check`" in seen.why
 
@@ -106,17 +95,17 @@ def test_what_check_mode_cannot_predict_is_unknown_and_not_in_place(world: World
 def test_a_command_that_would_always_run_is_never_in_place(world: World) -> None:
     with world.act() as here:
         make("always.yml").apply(here)
-    assert before(world, make("always.yml"))["said"] == {f"host{n}": "again: changed" for n in (1, 2)}
+    assert world.before(make("always.yml"))["said"] == {f"host{n}": "again: changed" for n in (1, 2)}
 
 
 def test_a_task_whose_condition_is_false_is_predicted(world: World) -> None:
-    assert isinstance(look(world, make("conditional.yml")), InPlace)
+    assert isinstance(world.observe(make("conditional.yml")), InPlace)
 
 
 def test_a_playbook_of_checks_says_what_check_mode_cannot(world: World, web: Fleet) -> None:
     checked = make("unpredictable.yml", check_with="check.yml")
     (web.hosts[0].folder / "made").touch()
-    seen = look(world, checked)
+    seen = world.observe(checked)
     assert isinstance(seen, NotInPlace)
     assert (seen.evidence["in_place"], seen.evidence["not_in_place"]) == (["host1"], ["host2"])
 
@@ -129,10 +118,10 @@ def test_a_failed_task_is_told_with_its_host_and_its_message(world: World) -> No
 def test_a_host_that_is_down_is_unknown_and_not_failed(fresh_ssh_fleet: Fleet, tmp_path: Path) -> None:
     world = World({"web": prepared(fresh_ssh_fleet, tmp_path, PLAYBOOKS)})
     fresh_ssh_fleet.hosts[0].kill()
-    seen = look(world, make())
+    seen = world.observe(make())
     assert isinstance(seen, Unknown)
     assert "host1: make it: unreachable" in seen.why
-    assert isinstance(look(world, make(check_with="check.yml")), Unknown)
+    assert isinstance(world.observe(make(check_with="check.yml")), Unknown)
     with world.act() as here, pytest.raises(PlaybookFailed, match="host1: make it: unreachable"):
         make().apply(here)
 
@@ -154,7 +143,7 @@ def test_a_host_whose_key_is_not_known_is_refused(web: Fleet, tmp_path: Path) ->
     known = tmp_path / "known_hosts"
     known.write_text("".join(host.known() for host in web.hosts[1:]))
     world = World({"web": prepared(web, tmp_path, PLAYBOOKS, known_hosts=str(known))})
-    seen = look(world, make())
+    seen = world.observe(make())
     assert isinstance(seen, Unknown)
     assert "host1: make it: unreachable" in seen.why
     assert "host2" not in seen.why
@@ -205,11 +194,11 @@ def test_without_an_undo_it_is_a_point_of_no_return() -> None:
 
 def test_as_many_hosts_as_the_quorum_says_are_enough_and_only_those_are_undone(world: World, web: Fleet) -> None:
     step = make("partly.yml", quorum="1 of 2")
-    stood = before(world, step)
+    stood = world.before(step)
     assert stood["unknown"] == ["host2"]
     with world.act() as here:
         step.apply(here)
-    seen = look(world, step)
+    seen = world.observe(step)
     assert isinstance(seen, InPlace)
     assert (seen.evidence["in_place"], seen.evidence["unknown"]) == (["host1"], ["host2"])
     with world.act() as here:
@@ -219,7 +208,7 @@ def test_as_many_hosts_as_the_quorum_says_are_enough_and_only_those_are_undone(w
 
 def test_without_enough_hosts_nothing_is_settled(world: World) -> None:
     step = make("partly.yml", quorum="2 of 2")
-    assert isinstance(look(world, step), Unknown)
+    assert isinstance(world.observe(step), Unknown)
     with world.act() as here, pytest.raises(PlaybookFailed, match="host2: no room: failed: the disk is full"):
         step.apply(here)
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dr.core.step import Evidence, InPlace, NotInPlace, Observation, StopRequested, Unknown
+from dr.core.step import Evidence, InPlace, NotInPlace, StopRequested, Unknown
 from dr.demo import wait
 from dr.steps.ssh_command import CommandFailed, SshCommand
 from tests.here import World
@@ -34,28 +34,6 @@ def make(**more: Any) -> SshCommand:
     return SshCommand(hosts="web", **{**touches(MADE), **more})
 
 
-def look(world: World, step: SshCommand, timeout: float = 30.0) -> Observation:
-    with world.act(timeout) as here:
-        return step.observe(here)
-
-
-def before(world: World, step: SshCommand) -> Evidence:
-    seen = look(world, step)
-    assert isinstance(seen, NotInPlace)
-    return seen.evidence
-
-
-def apply(world: World, step: SshCommand) -> Evidence:
-    with world.act() as here:
-        return step.apply(here)
-
-
-def undo(world: World, step: SshCommand, stood: Evidence) -> Observation:
-    with world.act() as here:
-        step.undo(here, stood)
-        return step.observe_undone(here, stood)
-
-
 def times(fleet: Fleet) -> list[int]:
     """How often each host's file was made."""
     files = [host.folder / MADE for host in fleet.hosts]
@@ -63,52 +41,52 @@ def times(fleet: Fleet) -> list[int]:
 
 
 def test_it_is_seen_applied_seen_and_undone_on_every_host(web: Fleet) -> None:
-    stood = before(world(web), make())
+    stood = world(web).before(make())
     assert stood["findings"] == [
         "in place on 0 of 3 hosts, needed are 3; " + "; ".join(f"{host.address}: status 1" for host in web.hosts)
     ]
-    claim = apply(world(web), make())
+    claim = world(web).apply(make())
     assert claim == {"ran": "begun on 3 of 3 hosts", "said": {host.address: "status 0: made" for host in web.hosts}}
-    seen = look(world(web), make())
+    seen = world(web).settle(make())
     assert isinstance(seen, InPlace)
     assert seen.evidence["in_place"] == [host.address for host in web.hosts]
-    assert isinstance(undo(world(web), make(), stood), InPlace)
+    assert isinstance(world(web).undo(make(), stood), InPlace)
     assert web.have(MADE) == [False, False, False]
 
 
 def test_it_runs_only_where_it_is_needed_and_undoes_only_what_it_did(web: Fleet) -> None:
     (web.hosts[0].folder / MADE).write_text("theirs\n")
-    stood = before(world(web), make())
-    apply(world(web), make())
-    apply(world(web), make())
+    stood = world(web).before(make())
+    world(web).apply(make())
+    world(web).apply(make())
     assert times(web) == [1, 1, 1]
-    assert isinstance(undo(world(web), make(), stood), InPlace)
+    assert isinstance(world(web).undo(make(), stood), InPlace)
     assert web.have(MADE) == [True, False, False]
 
 
 def test_an_undo_also_clears_what_was_applied_in_part(web: Fleet) -> None:
     half = make(apply_with=sh('touch "$HOST_DIR/begun"; exit 1'), undo_with=sh('rm -f "$HOST_DIR/begun"'))
-    stood = before(world(web), half)
+    stood = world(web).before(half)
     with pytest.raises(CommandFailed):
-        apply(world(web), half)
+        world(web).apply(half)
     assert web.have("begun") == [True, True, True]
-    assert isinstance(undo(world(web), half, stood), InPlace)
+    assert isinstance(world(web).undo(half, stood), InPlace)
     assert web.have("begun") == [False, False, False]
 
 
 def test_a_command_that_succeeds_without_effect_is_not_in_place(web: Fleet) -> None:
-    apply(world(web), make(apply_with=("true",)))
-    assert isinstance(look(world(web), make()), NotInPlace)
+    world(web).apply(make(apply_with=("true",)))
+    assert isinstance(world(web).settle(make()), NotInPlace)
 
 
 def test_a_command_that_fails_says_where_and_what(web: Fleet) -> None:
     failing = make(apply_with=sh('test "$(basename "$HOST_DIR")" != host2 || { echo no room >&2; exit 9; }; exit 0'))
     with pytest.raises(CommandFailed, match=rf"on 3 of 3 hosts, 1 failed: {web.hosts[1].address}: status 9: no room$"):
-        apply(world(web), failing)
+        world(web).apply(failing)
 
 
 def test_a_check_that_cannot_tell_is_no_no(web: Fleet) -> None:
-    seen = look(world(web), make(check_with=sh("echo the disk is gone; exit 2")))
+    seen = world(web).settle(make(check_with=sh("echo the disk is gone; exit 2")))
     assert isinstance(seen, Unknown)
     assert f"{web.hosts[0].address}: status 2: the disk is gone" in seen.why
 
@@ -116,34 +94,34 @@ def test_a_check_that_cannot_tell_is_no_no(web: Fleet) -> None:
 def test_no_further_host_begins_once_the_quorum_is_lost(web: Fleet) -> None:
     failing = make(apply_with=sh('touch "$HOST_DIR/begun"; exit 1'), at_once=1)
     with pytest.raises(CommandFailed, match="begun on 1 of 3 hosts, 1 failed"):
-        apply(world(web), failing)
+        world(web).apply(failing)
     assert sum(web.have("begun")) == 1
     with pytest.raises(CommandFailed, match="begun on 2 of 3 hosts, 2 failed"):
-        apply(world(web), msgspec.structs.replace(failing, quorum="2 of 3"))
+        world(web).apply(msgspec.structs.replace(failing, quorum="2 of 3"))
 
 
 def test_a_quorum_goes_ahead_without_a_host_that_is_down(fresh_ssh_fleet: Fleet) -> None:
     fresh_ssh_fleet.hosts[0].kill()
     two = make(quorum="2 of 3")
-    stood = before(world(fresh_ssh_fleet), two)
-    apply(world(fresh_ssh_fleet), two)
-    seen = look(world(fresh_ssh_fleet), two)
+    stood = world(fresh_ssh_fleet).before(two)
+    world(fresh_ssh_fleet).apply(two)
+    seen = world(fresh_ssh_fleet).settle(two)
     assert isinstance(seen, InPlace)
     assert seen.evidence["unknown"] == [fresh_ssh_fleet.hosts[0].address]
     assert fresh_ssh_fleet.have(MADE) == [False, True, True]
-    assert isinstance(undo(world(fresh_ssh_fleet), two, stood), InPlace)
+    assert isinstance(world(fresh_ssh_fleet).undo(two, stood), InPlace)
 
 
 def test_nothing_is_touched_where_the_quorum_is_out_of_reach(fresh_ssh_fleet: Fleet) -> None:
     fresh_ssh_fleet.hosts[0].kill()
     with pytest.raises(CommandFailed, match=r"nothing was touched, the quorum is out of reach: .*Connection refused"):
-        apply(world(fresh_ssh_fleet), make())
+        world(fresh_ssh_fleet).apply(make())
     assert fresh_ssh_fleet.have(MADE) == [False, False, False]
 
 
 def test_a_group_of_another_size_than_the_quorum_counts_is_refused(web: Fleet) -> None:
     with pytest.raises(LookupError, match="the quorum is 2 of 4, but web has 3 hosts"):
-        look(world(web), make(quorum="2 of 4"))
+        world(web).settle(make(quorum="2 of 4"))
     with pytest.raises(ValueError, match="quorum: 3 is more than 2"):
         make(quorum="3 of 2")
 
@@ -152,7 +130,7 @@ def test_what_could_not_be_seen_before_is_not_claimed_to_be_undone(web: Fleet) -
     first, *others = [host.address for host in web.hosts]
     stood: Evidence = {"in_place": [], "not_in_place": others, "unknown": [first]}
     (web.hosts[0].folder / MADE).touch()
-    seen = undo(world(web), make(), stood)
+    seen = world(web).undo(make(), stood)
     assert seen == Unknown(f"in place on {first}, which could not be looked at before")
     assert web.have(MADE) == [True, False, False]
 
@@ -185,17 +163,17 @@ SLOWLY = sh('touch "$HOST_DIR/begun"; until test -e "$HOST_DIR/go"; do sleep 0.0
 def test_a_command_that_still_runs_is_in_doubt_and_not_begun_again(web: Fleet) -> None:
     slow = make(apply_with=SLOWLY)
     with applying(web, slow):
-        seen = look(world(web), slow)
+        seen = world(web).settle(slow)
         assert isinstance(seen, Unknown)
         assert f"{web.hosts[0].address}: a command of this step is still running" in seen.why
         with pytest.raises(CommandFailed, match="nothing was touched"):
-            apply(world(web), slow)
+            world(web).apply(slow)
         with world(web).act() as here, pytest.raises(CommandFailed, match="still running"):
             slow.undo(here, {"not_in_place": [web.hosts[0].address]})
         with world(web).act() as here:
             undone = slow.observe_undone(here, {"not_in_place": [web.hosts[0].address]})
         assert undone == Unknown(f"{web.hosts[0].address}: a command of this step is still running")
-    wait.until(lambda: isinstance(look(world(web), slow), InPlace), 30, "the ended command is seen")
+    wait.until(lambda: isinstance(world(web).settle(slow), InPlace), 30, "the ended command is seen")
     assert times(web) == [1, 1, 1]
 
 
@@ -204,7 +182,7 @@ def test_one_host_that_is_still_at_work_settles_nothing_for_the_others(web: Flee
     slow = make(apply_with=SLOWLY)
     alone = replace(web, hosts=[first])
     with applying(alone, slow):
-        seen = look(world(web), slow)
+        seen = world(web).settle(slow)
         assert isinstance(seen, Unknown)
         assert f"{others[0].address}: status 1" in seen.why
 
@@ -227,14 +205,14 @@ def test_a_host_that_hangs_is_unknown_when_the_time_is_over(fresh_ssh_fleet: Fle
     fresh_ssh_fleet.hosts[0].freeze()
     for host in fresh_ssh_fleet.hosts[1:]:
         (host.folder / MADE).touch()
-    seen = look(world(fresh_ssh_fleet), make(), timeout=2)
+    seen = world(fresh_ssh_fleet).settle(make(), timeout=2)
     assert isinstance(seen, Unknown)
     assert "no answer in time" in seen.why
 
 
 def test_what_hosts_say_stays_within_limits_and_moves_no_terminal(web: Fleet) -> None:
     loud = make(check_with=sh("printf '\\033[2J'; yes x | head -c 100000; exit 1"))
-    raw = msgspec.json.encode(before(world(web), loud))
+    raw = msgspec.json.encode(world(web).before(loud))
     assert len(raw) < 4096
     assert b"\\u001b" not in raw
 

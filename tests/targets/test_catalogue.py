@@ -4,7 +4,7 @@ import sys
 import msgspec
 import pytest
 
-from dr.targets import cloud, playbooks, protocols, switching
+from dr.targets import cloud, playbooks, pools, protocols, switching
 from dr.targets.catalogue import TARGET_TYPES, open_target
 from dr.targets.protocols import TargetConfig
 from tests.here import opening
@@ -21,9 +21,8 @@ def test_a_technology_says_what_it_is_and_which_protocols_it_speaks(name: str) -
     assert kind.__struct_config__.tag_field == "type"
     assert kind.__struct_config__.tag == name
     assert kind.speaks
-    assert all(
-        any(hasattr(words, protocol) for words in (protocols, cloud, switching, playbooks)) for protocol in kind.speaks
-    )
+    words = (protocols, cloud, switching, pools, playbooks)
+    assert all(any(hasattr(module, protocol) for module in words) for protocol in kind.speaks)
 
 
 def test_editors_can_be_told_what_each_technology_takes() -> None:

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from dr.targets.fence_proxies import FenceProxies
+from dr.targets.pools import PoolState
 from dr.targets.protocols import Refused, TargetConfig, TargetUnreachable
-from dr.targets.switching import PoolState
 from tests.cluster import Cluster, cluster
 from tests.here import Secrets, opened
 

@@ -44,8 +44,8 @@ def fence(servers: Cluster, name: str = "db1", *keep: str) -> AbstractContextMan
     return opened(FenceRoles(server=name, keep=keep), name="logins", **how)
 
 
-def session(servers: Cluster, role: str, node: int = 0) -> psycopg.Connection[Any]:
-    server = servers.nodes[node].server
+def session(servers: Cluster, role: str) -> psycopg.Connection[Any]:
+    server = servers.first.server
     return psycopg.connect(
         host="127.0.0.1", port=server.port, user=role, password="pw", dbname="postgres", autocommit=True
     )  # fmt: skip

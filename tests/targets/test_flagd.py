@@ -236,15 +236,15 @@ def test_a_share_that_is_no_percent_is_refused(path: Path) -> None:
     assert path.read_text() == FLAGS
 
 
-def readers(path: Path, count: int = 4000) -> dict[str, str]:
-    """Where each of these readers is sent by OpenFeature with flagd's own provider, as an application uses them."""
+def readers(path: Path) -> dict[str, str]:
+    """Where each of many readers is sent by OpenFeature with flagd's own provider, as an application uses them."""
     provider = FlagdProvider(resolver_type=ResolverType.FILE, offline_flag_source_path=str(path))
     api.set_provider_and_wait(provider)
     try:
         client = api.get_client()
         return {
             key: client.get_string_value("read-from", "none", EvaluationContext(targeting_key=key))
-            for key in (f"user-{number}" for number in range(count))
+            for key in (f"user-{number}" for number in range(4000))
         }
     finally:
         api.shutdown()

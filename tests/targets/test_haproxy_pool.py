@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from dr.targets.haproxy_pool import HaproxyPool
+from dr.targets.pools import PoolState
 from dr.targets.protocols import TargetUnreachable
-from dr.targets.switching import PoolState
 from tests.cluster import cluster
 from tests.here import opened
 from tests.writers import Way, haproxy_writes

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from dr import __version__
-from dr.targets.http_endpoint import Http
-from dr.targets.protocols import TargetUnreachable
-from tests.here import opened
+from dr.targets.http_endpoint import Http, HttpApi
+from dr.targets.protocols import HttpRequest, TargetUnreachable
+from tests.here import Secrets, opened
+from tests.service import service
 
 
 class Shop(BaseHTTPRequestHandler):
@@ -146,6 +147,17 @@ def test_half_an_answer_is_none(answer: bytes, said: str) -> None:
         with pytest.raises(TargetUnreachable, match=said) as refused:
             site.get("/", timeout=30)
         assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize("secret", ["h\u00fcter\r\nder-t\u00fcr", "\u20ac-the-door"])
+def test_a_secret_that_no_header_can_hold_is_not_quoted(secret: str) -> None:
+    """Safety rule 13: http.client quotes it as bytes, which the mask of a text does not find."""
+    told = pytest.raises(TargetUnreachable, match=r"^door /open: one of its headers cannot be sent: ")
+    with service() as there, told as refused:
+        api = HttpApi(url=there.url, bearer="env:KEY")
+        with opened(api, name="door", secrets=Secrets({"env:KEY": secret})) as door:
+            door.send(HttpRequest(method="GET", path="/open"), timeout=30.0)
+    assert not [word for word in ("der-t", "the-door") if word in str(refused.value)]
 
 
 def test_a_closed_port_is_unreachable() -> None:

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from dr.targets.multi_host import MultiHost
-from dr.targets.switching import PoolState
+from dr.targets.pools import PoolState
 from tests.cluster import Cluster, cluster
 from tests.here import Secrets, opened
 from tests.writers import multi_host

@@ -8,8 +8,8 @@ import pytest
 
 from dr.demo import wait
 from dr.targets.pgbouncer_pool import PgbouncerPool
+from dr.targets.pools import PoolState
 from dr.targets.protocols import TargetUnreachable
-from dr.targets.switching import PoolState
 from tests.cluster import LIMIT, Cluster, cluster
 from tests.here import Secrets, opened
 

@@ -88,6 +88,14 @@ def test_a_frozen_server_gives_no_answer_by_the_deadline(servers: Cluster, first
     wait.until(lambda: servers.first.process() is None, LIMIT, "what was asked of it while it was frozen")
 
 
+def test_impatience_with_a_server_that_starts_does_not_outlast_its_start(first: Any) -> None:
+    """It may have a checkpoint before it that takes its time, or a query that somebody wrote."""
+    first.stop()
+    first.start()
+    limit = "select setting::float8 / 1000 from pg_settings where name = 'statement_timeout'"
+    assert first.seconds(limit) == 30
+
+
 @pytest.mark.parametrize("dr_dies", [False, True])
 def test_a_stop_that_was_only_prepared_leaves_the_server_alone(servers: Cluster, first: Any, dr_dies: bool) -> None:
     first.prepare_stop()

@@ -168,9 +168,8 @@ def _newest(directory: DataDirectory, folder: str, until: str) -> str:
     backups = sorted(_parent(path) for path in found.out.splitlines())
     if not backups:
         when = f" that was complete at {until}" if until else ""
-        raise Refused(
-            f"{directory.name}: no complete backup of pg_basebackup{when} is in {folder} {found.error}".strip()
-        )
+        why = f" ({found.words()})" if found.status else ""
+        raise Refused(f"{directory.name}: no complete backup of pg_basebackup{when} is in {folder}{why}")
     return backups[-1]
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Final
 
 from dr.targets.protocols import Opening, TargetUnreachable
+from dr.targets.transport import tcp
 from dr.targets.transport.deadline import within
 
 MOST_BYTES: Final = 4 << 20
@@ -78,7 +79,7 @@ class RuntimeApi:
 
     def _connect(self) -> socket.socket:
         if isinstance(self._at, tuple):
-            return socket.create_connection(self._at)
+            return tcp.connect(*self._at, self._left())
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.connect(self._at)

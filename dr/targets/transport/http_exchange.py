@@ -13,11 +13,13 @@ from urllib.parse import quote, urlsplit
 
 from dr import __version__
 from dr.targets.protocols import HttpReply, HttpRequest, Opening, TargetUnreachable
+from dr.targets.transport import tcp
 from dr.targets.transport.deadline import within
 
 MAX_BODY: Final = 65_536
 AS_THEY_ARE: Final = "!$%&'()*+,/:;=?@[]~"
 """Characters of a path and query that have a meaning there; others, such as an umlaut, are percent-encoded."""
+NO_HEADER: Final = "one of its headers cannot be sent: it holds a line break, or a character beyond Latin-1"
 MOST_TEXT: Final = 200
 """Characters of an error: a server may answer with anything (safety rule 15)."""
 
@@ -59,7 +61,10 @@ class Client:
             try:
                 path = quote(self._prefix + request.path, safe=AS_THEY_ARE)
                 headers = {**self._headers, **request.headers}
-                connection.request(request.method, path, body=request.body, headers=headers)
+                try:
+                    connection.request(request.method, path, body=request.body, headers=headers)
+                except ValueError:  # it quotes the header, which may hold a secret, as bytes: nothing masks that
+                    raise http.client.HTTPException(NO_HEADER) from None
                 with connection.getresponse() as response:
                     body = response.read(most)
                     if response.length and len(body) < most:
@@ -74,7 +79,7 @@ class Client:
     def _connect(self, end: float) -> socket.socket:
         """Connect by `end`, looking up the name included."""
         left = max(0.001, end - time.monotonic())
-        call = partial(socket.create_connection, (self._host, self._port), timeout=left)
+        call = partial(tcp.connect, self._host, self._port, left)
         return within(left, call, discard=socket.socket.close)
 
     def _over(self, sock: socket.socket) -> http.client.HTTPConnection:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import psycopg
+from msgspec.structs import replace
 from psycopg import conninfo
 from psycopg.abc import RV, PQGen
 from psycopg.rows import TupleRow, dict_row
@@ -123,19 +124,29 @@ def connect(opening: Opening, parameters: dict[str, Any], *, simple: bool = Fals
     return Client(opening.name, connection)
 
 
-def login(opening: Opening, dsn: str, password: str | None, at: str = "") -> Client:
+def login(opening: Opening, dsn: str, password: str | None, *, at: str = "", patience: float | None = None) -> Client:
     """Connect to a PostgreSQL server as `dr.toml` says; both may be references. Raises TargetUnreachable.
 
-    `at`, a HOST:PORT, is put in place of what the connection string says.
+    Args:
+        opening: whose time is what a statement may take.
+        dsn: the connection string.
+        password: if it is not in there.
+        at: a HOST:PORT in place of what the connection string says.
+        patience: seconds for the connection and each answer, if they are not to have all of that time.
     """
     parameters = parameters_of(opening, opening.secret(dsn) if is_reference(dsn) else dsn)
     if at:
         parameters["host"], parameters["port"] = at.rsplit(":", 1)
     if password is not None:
         parameters["password"] = opening.secret(password)
-    client = connect(opening, parameters)
+    client = connect(opening if patience is None else replace(opening, timeout=patience), parameters)
     # What dr gives up, the server gives up too.
-    client.rows("select set_config('statement_timeout', %s, false)", [f"{max(1, round(opening.timeout * 1000))}ms"])
+    limit = f"{max(1, round(opening.timeout * 1000))}ms"
+    try:
+        client.rows("select set_config('statement_timeout', %s, false)", [limit])
+    except TargetUnreachable:
+        client.close()
+        raise
     return client
 
 

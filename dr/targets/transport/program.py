@@ -45,6 +45,26 @@ class Said(msgspec.Struct, frozen=True):
         return text or f"status {self.status}"
 
 
+class Ends:
+    """The beginning and the end of what may be long: how far a program came, and why it ended."""
+
+    def __init__(self, most: int) -> None:
+        """Keeps that many bytes."""
+        self._half = most // 2
+        self._head = self._tail = b""
+        self._cut = False
+
+    def add(self, data: bytes) -> None:
+        room = self._half - len(self._head)
+        self._head += data[:room]
+        tail = self._tail + data[room:]
+        self._cut = self._cut or len(tail) > self._half
+        self._tail = tail[-self._half :]
+
+    def text(self) -> str:
+        return (self._head + b"..." * self._cut + self._tail).decode("utf-8", "replace").strip()
+
+
 class Begun(Protocol):
     """A program that waits for its standard input."""
 
@@ -153,7 +173,7 @@ class Started:
                 given.write(text.encode())
             # In a thread, because a wait with a limit of its own would look only every 50 ms, and clients are waiting.
             status = within(max(0.0, deadline - time.monotonic()), self._child.wait, discard=lambda _: None)
-            return Said(status, _start_of(self._out), _start_of(self._error))
+            return Said(status, _start_of(self._out), _ends_of(self._error))
         except TimeoutError:
             raise TargetUnreachable(f"{self._name}: {_title(self._argv)} did not end in time") from None
         finally:
@@ -183,6 +203,14 @@ def run(name: str, argv: Sequence[str], deadline: float, *, text: str = "") -> S
 def _start_of(file: BinaryIO) -> str:
     file.seek(0)
     return file.read(MOST_OUTPUT).decode("utf-8", "replace")
+
+
+def _ends_of(file: BinaryIO) -> str:
+    ends = Ends(MOST_OUTPUT)
+    file.seek(0)
+    while data := file.read(MOST_OUTPUT):
+        ends.add(data)
+    return ends.text()
 
 
 def _title(argv: Sequence[str]) -> str:

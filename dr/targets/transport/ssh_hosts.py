@@ -18,12 +18,15 @@ import msgspec
 import paramiko
 
 from dr.targets.protocols import HostAnswer, TargetUnreachable
+from dr.targets.transport.program import Ends
 from dr.targets.transport.ssh_login import Login, dial, split
 
 MOST_OUTPUT: Final = 8192
 """Bytes of a command's output that are kept, from its end (safety rule 15)."""
 MOST_TEXT: Final = 300
 """Characters of an error: a server may answer with anything."""
+AT_A_TIME: Final = 32_768
+"""Bytes that are read at once."""
 WAKE: Final = 0.2
 """Seconds between two looks at whether a silent command has ended."""
 ASK: Final = 0.1
@@ -125,16 +128,16 @@ class Hosts:
     def execute(self, command: str, deadline: float, text: str, most: int) -> tuple[HostAnswer, str]:
         """Run it on the one host there is, by `deadline` (a time of `time.monotonic`); `text` is its standard input.
 
-        Returns how it ended, with the last `most` bytes of its standard output, and the end of its standard error.
+        Returns how it ended, with the last `most` bytes of its standard output, and of its standard error both ends.
         """
         self._deadline = deadline
-        complaints: list[str] = []
+        complaints = Ends(MOST_OUTPUT)
 
         def command_on(host: str) -> HostAnswer:
             return self._command(host, command, text, most, complaints)
 
         [answer] = self._each(command_on, self.hosts, 1, lambda _: True)
-        return answer, "".join(complaints)
+        return answer, complaints.text()
 
     def _command(
         self,
@@ -142,7 +145,7 @@ class Hosts:
         command: str,
         text: str = "",
         most: int = MOST_OUTPUT,
-        complaints: list[str] | None = None,
+        complaints: Ends | None = None,
     ) -> HostAnswer:
         """With `complaints` the standard error goes there, and does not stand among the output."""
         try:
@@ -154,9 +157,7 @@ class Hosts:
                 channel.exec_command(command)
                 channel.sendall(text.encode())
                 channel.shutdown_write()
-                said = self._output(channel, most)
-                if complaints is not None and channel.recv_stderr_ready():
-                    complaints.append(channel.recv_stderr(MOST_OUTPUT).decode("utf-8", "replace").strip())
+                said = self._output(channel, most, complaints)
                 channel.status_event.wait(self._left())
                 status = channel.exit_status
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -167,24 +168,26 @@ class Hosts:
             said = f"{said}\n{why}".strip()
         return HostAnswer(host=host, status=status if status >= 0 else None, said=said)
 
-    def _output(self, channel: paramiko.Channel, most: int) -> str:
-        """The end of what the command says, read to its end so that it is never held up.
+    def _output(self, channel: paramiko.Channel, most: int, complaints: Ends | None) -> str:
+        """The end of what the command says, read to its end so that it is never held up; `complaints` gets the rest.
 
         A daemon that a command leaves behind may keep its output open for ever. So the command's own end is enough.
         """
         kept, cut = b"", False
         channel.settimeout(WAKE)
         while self._left() > 0:
+            complains = _take_complaints(channel, complaints)
             try:
-                data = channel.recv(32_768)
+                data = channel.recv(AT_A_TIME)
             except TimeoutError:
-                if channel.exit_status_ready():
+                if channel.exit_status_ready() and not complains:
                     break
                 continue
             if not data:
                 break
             cut = cut or len(kept) + len(data) > most
             kept = (kept + data)[-most:]
+        _take_complaints(channel, complaints)
         return ("..." if cut else "") + kept.decode("utf-8", "replace").strip()
 
     def _client(self, host: str) -> paramiko.SSHClient:
@@ -229,6 +232,14 @@ class Hosts:
 
     def _left(self) -> float:
         return max(0.001, self._deadline - time.monotonic())
+
+
+def _take_complaints(channel: paramiko.Channel, into: Ends | None) -> bool:
+    """What stands ready of its standard error; whether that was anything."""
+    found = into is not None and channel.recv_stderr_ready()
+    while into is not None and channel.recv_stderr_ready():
+        into.add(channel.recv_stderr(AT_A_TIME))
+    return found
 
 
 def _is_alive(client: paramiko.SSHClient) -> bool:

@@ -25,7 +25,7 @@ def test_what_it_complains_about_is_told_on_one_line() -> None:
 
 
 def test_of_many_words_the_last_are_kept_because_they_say_why_it_ended() -> None:
-    words = run("db1", ["sh", "-c", 'seq 1000 >&2; echo "ERROR: no room" >&2; exit 1'], soon()).words()
+    words = run("db1", ["sh", "-c", 'seq 100000 >&2; echo "ERROR: no room" >&2; exit 1'], soon()).words()
     assert words.startswith("1 2 3 ")
     assert words.endswith(" ERROR: no room")
     assert len(words) < 2 * MOST_WORDS

@@ -60,6 +60,17 @@ def test_what_it_complains_about_does_not_stand_among_its_output(only: Fleet) ->
     assert (said.out, said.error) == ("found", "missing")
 
 
+def test_a_flood_of_complaints_neither_holds_it_up_nor_hides_how_it_began_and_ended(only: Fleet) -> None:
+    """More than a channel takes before somebody reads it; how far pg_rewind came, and why it ended, is told there."""
+    flood = sh("echo first >&2; head -c 5000000 /dev/zero | tr '\\0' x >&2; echo last >&2; echo found; exit 4")
+    with programs(only) as here:
+        said = here.look(flood, soon())
+    assert (said.status, said.out) == (4, "found")
+    assert said.error.startswith("first\nxxx")
+    assert said.error.endswith("xxxlast")
+    assert len(said.error) < 10_000
+
+
 @pytest.mark.parametrize("status", [0, 1, 3])
 def test_the_status_is_the_programs_own(only: Fleet, status: int) -> None:
     with programs(only) as here:
