@@ -261,7 +261,9 @@ class _Failover:
             raise NotReady(f"{chosen} was chosen, may be about to become the primary, and does not answer")
         for name in (*answering, *([self._step.primary] if marks[self._step.primary] is not None else [])):
             self._soon(self._servers()[name]).claim(f"{self._owner} {chosen}")
-        received = ", ".join(f"{name} up to byte {position:,}" for name, position in answering.items())
+        received = ", ".join(
+            f"{name} up to byte {position:,} of timeline {timeline}" for name, (timeline, position) in answering.items()
+        )
         self._here.say(f"{chosen} has received most: {received}")
         return chosen
 
